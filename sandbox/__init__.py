@@ -1,0 +1,1 @@
+"""A Slack workspace and a Kubernetes API to try the bot on."""

@@ -1,0 +1,1 @@
+"""What the bot remembers: operations, journal, messages and the audit log."""

@@ -1,0 +1,41 @@
+"""What is looked at before anything changes, the same for every verb."""
+
+from collections.abc import Iterable
+
+from lifecycle.errors import Unsafe
+from lifecycle.model import Discovery, OwnerKind, Workload
+
+GITOPS = frozenset({OwnerKind.ARGO_CD, OwnerKind.FLUX, OwnerKind.HELM, OwnerKind.OPERATOR})
+
+
+def refuse_unsafe_scaling(workloads: Iterable[Workload]) -> None:
+    """Raises Unsafe where changing the replica count deletes claims, or KEDA would change it back."""
+    for workload in workloads:
+        if workload.deletes_claims_when_scaled:
+            raise Unsafe(
+                f"{workload.ref} has persistentVolumeClaimRetentionPolicy.whenScaled: Delete, so scaling it to zero "
+                f"deletes its volumes. Set it to Retain first: kubectl patch {workload.ref} --type merge "
+                '-p \'{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Retain"}}}\''
+            )
+        for owner in workload.owners:
+            if owner.kind is OwnerKind.KEDA:
+                raise Unsafe(
+                    f"KEDA's ScaledObject {owner.name} owns the replica count of {workload.ref} and would set it "
+                    "again. Pause it first: kubectl annotate scaledobject "
+                    f"{owner.name} autoscaling.keda.sh/paused=true"
+                )
+
+
+def warnings(discovery: Discovery) -> tuple[str, ...]:
+    """What people should know although it stops nothing: other owners of the replica counts, unknown workloads."""
+    told = []
+    for workload in discovery.workloads:
+        for owner in workload.owners:
+            if owner.kind in GITOPS:
+                told.append(f"{owner.kind} ({owner.name}) manages {workload.ref} and may set its replicas again")
+            if owner.kind is OwnerKind.HPA:
+                told.append(
+                    f"HorizontalPodAutoscaler {owner.name} leaves {workload.ref} alone at zero and goes on afterwards"
+                )
+    told += [f"{name} has a TMGC_TYPE this bot does not know and is left alone" for name in discovery.strange]
+    return tuple(told)

@@ -1,0 +1,114 @@
+"""Refusals are answers, errors are errors."""
+
+
+class Refused(Exception):
+    """Turned down before anything changed. The text goes to the person word for word and says what to do."""
+
+    code = "refused"
+
+
+class AlreadyStopped(Refused):
+    """Nothing of the cluster is up; whoever knows the history adds since when and by whom."""
+
+    code = "already-stopped"
+
+
+class AlreadyRunning(Refused):
+    """Everything that was asked for is up and ready."""
+
+    code = "already-running"
+
+
+class ClusterBusy(Refused):
+    """Another operation on the cluster has not ended."""
+
+    code = "cluster-busy"
+
+    def __init__(self, cluster: str, operation: str | None = None) -> None:
+        doing = f"{operation} is still running" if operation else "another operation is still running"
+        super().__init__(f"{cluster} is busy: {doing}. Wait for it, or look with `/tml status {cluster}`.")
+        self.cluster = cluster
+        self.operation = operation
+
+
+class NothingFound(Refused):
+    """The namespace holds no TML workload, or none that can be read."""
+
+    code = "nothing-found"
+
+
+class CountsUnknown(Refused):
+    """Nobody remembers how many replicas a component had."""
+
+    code = "counts-unknown"
+
+
+class Unsafe(Refused):
+    """What was asked for would lose data or fight another owner."""
+
+    code = "unsafe"
+
+
+class MissingRights(Refused):
+    """Kubernetes would answer 403 to a step of the plan."""
+
+    code = "missing-rights"
+
+
+class NotAllowed(Refused):
+    """This person may not do this to this cluster."""
+
+    code = "not-allowed"
+
+
+class NotUnderstood(Refused):
+    """The words typed are no command."""
+
+    code = "not-understood"
+
+
+class ClusterError(Exception):
+    """What the cluster port raises; Kubernetes' own errors never pass its door."""
+
+
+class Retryable(ClusterError):
+    """Throttled, unavailable or unreachable: the same call may work later.
+
+    ``after`` is the number of seconds the server asked for, if it did.
+    """
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Conflict(ClusterError):
+    """The object is not as it was read: look again, then decide again."""
+
+
+class Forbidden(ClusterError):
+    """Kubernetes does not grant the right."""
+
+
+class Invalid(ClusterError):
+    """Kubernetes does not accept the request as it is."""
+
+
+class Gone(ClusterError):
+    """The object does not exist."""
+
+
+class LeaseHeld(ClusterError):
+    """Somebody else holds the namespace's Lease and keeps renewing it."""
+
+    def __init__(self, namespace: str, holder: str) -> None:
+        super().__init__(f"the Lease tml-bot in {namespace} is held by {holder}")
+        self.holder = holder
+
+
+class LeaseLost(ClusterError):
+    """The Lease was not renewed in time; nothing may be written until it is held again."""
+
+
+class Fenced(Exception):
+    """The operation was taken by another executor; this one must not write any more."""

@@ -1,0 +1,149 @@
+"""What the loop needs from the outside: a cluster, a journal, a clock."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from lifecycle.errors import ClusterError
+from lifecycle.model import Diagnosis, Discovery, Exit, Observed, Step, Target, Traffic
+from lifecycle.operation import Goal, Operation, Outcome
+from lifecycle.topology import Topology
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC: for records and for deadlines that outlive the process."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump: for waiting within the process."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one step; ``error`` None means that Kubernetes accepted it."""
+
+    step: Step
+    uid: str = ""
+    error: ClusterError | None = None
+
+
+@dataclass(frozen=True)
+class Right:
+    """A right in Kubernetes' words, as a rule of a Role has it."""
+
+    verb: str
+    group: str
+    resource: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}" + (f" ({self.group})" if self.group else "")
+
+
+class Watch(Protocol):
+    """A running picture of a cluster."""
+
+    async def next(self, wait: float) -> Observed | None:
+        """The full picture as soon as it differs from the last one returned, or after ``wait`` seconds as it is.
+
+        The first call returns as soon as there is a picture. None: within ``wait`` seconds not every kind could be
+        read. Raises Forbidden.
+        """
+
+
+class Lease(Protocol):
+    """The namespace's Lease `tml-bot`, renewed in the background while it is held."""
+
+    @property
+    def is_held(self) -> bool:
+        """False from 10 s after the last renewal that Kubernetes confirmed, by the monotonic clock."""
+
+
+class Cluster(Protocol):
+    """One TML cluster's namespace; the only way the rest of the program touches Kubernetes.
+
+    Everything raises the errors of lifecycle.errors: Retryable, Conflict, Forbidden, Invalid, Gone.
+    """
+
+    target: Target
+
+    async def discover(self) -> Discovery:
+        """Read the namespace once. Raises NothingFound when it holds no TML workload."""
+
+    async def missing_rights(self) -> tuple[Right, ...]:
+        """The rights that stop, start and restart need and Kubernetes would refuse (SelfSubjectAccessReview)."""
+
+    def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
+        """Hold the Lease; released on the way out.
+
+        A Lease whose holder does not renew it is taken over when its duration has passed. Raises LeaseHeld when
+        its holder still renews it after ``patience`` seconds.
+        """
+
+    async def stamp(self, topology: Topology, epoch: int, lease: Lease) -> None:
+        """Write the epoch on each workload whose stamp is absent or lower; a higher one raises Conflict."""
+
+    async def highest_epoch(self, topology: Topology) -> int:
+        """The highest epoch stamped on any of the workloads; 0 when there is none."""
+
+    def watch(self, topology: Topology) -> AbstractAsyncContextManager[Watch]:
+        """A picture of these workloads, their pods and claims that follows every change."""
+
+    async def do(self, step: Step, topology: Topology, epoch: int, lease: Lease, operation: str) -> str:
+        """Do one step, idempotently, and return the object's uid.
+
+        The write carries tests on the uid, on the epoch and on what the decision was made of. Raises LeaseLost
+        before anything is sent when the lease is not held.
+        """
+
+    async def diagnose(self, goal: Goal, observed: Observed | None, missing: Sequence[str]) -> Diagnosis:
+        """Why these workloads (Ref texts) are not where they should be: conditions, events, last log lines.
+
+        Never raises for what cannot be read: that is a finding too.
+        """
+
+    async def traffic(self, probe_url: str | None) -> Traffic:
+        """Ask the gateway for /mashping: at ``probe_url``, else at the address of tm's service."""
+
+
+class Journal(Protocol):
+    """The record of what runs. Each method is one transaction: the state's change together with its audit entry.
+
+    Every method but ``take`` raises Fenced when the operation's epoch is not the one given: somebody else took it.
+    """
+
+    async def take(self, operation: Operation, executor: str, epoch: int) -> Operation:
+        """Raise the row's epoch to ``epoch`` by compare-and-swap on the one in ``operation``; raises Fenced."""
+
+    async def entered(self, operation: Operation, limit: timedelta) -> Operation:
+        """Store when the present phase began; a phase that was entered before keeps its time."""
+
+    async def record(self, operation: Operation, steps: Sequence[Step], observed: Observed) -> None:
+        """Write the steps down before they are done; a step that is there already gets one more attempt."""
+
+    async def did(self, operation: Operation, results: Sequence[Result]) -> None:
+        """Write down what became of them."""
+
+    async def arrived(self, operation: Operation, workloads: Sequence[str]) -> None:
+        """These workloads (Ref texts) were SEEN where the phase wants them; told once each."""
+
+    async def witnessed(self, operation: Operation, exits: Sequence[Exit]) -> None:
+        """These database containers were SEEN to end; told once each."""
+
+    async def exits(self, operation: Operation) -> tuple[Exit, ...]:
+        """All that were witnessed so far, in whichever process."""
+
+    async def slow(self, operation: Operation, diagnosis: Diagnosis) -> None:
+        """It takes twice as long as usual; told once per operation."""
+
+    async def passed(self, operation: Operation, following: str) -> Operation:
+        """The phase's end was SEEN: the row moves on to the phase ``following``."""
+
+    async def finished(self, operation: Operation, outcome: Outcome) -> Operation:
+        """The operation ended, well or not; its slot is free."""
+
+    async def late(self, operation: Operation) -> None:
+        """The goal of a failed operation was seen after all."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from lifecycle.model import Claim, Diagnosis, Exit, Person, Place, Pod, Ref, Step, Target, Traffic, Verb
 from lifecycle.topology import Topology
@@ -41,7 +42,7 @@ class Goal:
     mark: str = ""
     """What a restart writes into the pod templates: the operation's id."""
 
-    @property
+    @cached_property
     def scope(self) -> Topology:
         """The workloads that the operation may write to."""
         return Topology(tuple(workload for workload in self.topology if workload.ref in self.counts))

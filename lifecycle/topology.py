@@ -41,13 +41,17 @@ class Topology:
     def _needs(self) -> dict[Ref, tuple[Workload, ...]]:
         return {one.ref: tuple(other for other in self.workloads if needs(one, other)) for one in self.workloads}
 
+    @cached_property
+    def _needing(self) -> dict[Ref, tuple[Workload, ...]]:
+        return {one.ref: tuple(other for other in self.workloads if needs(other, one)) for one in self.workloads}
+
     def needs_of(self, workload: Workload) -> tuple[Workload, ...]:
         """What has to be ready before it."""
         return self._needs[workload.ref]
 
     def needing(self, workload: Workload) -> tuple[Workload, ...]:
         """What has to be gone before it."""
-        return tuple(other for other in self.workloads if workload in self._needs[other.ref])
+        return self._needing[workload.ref]
 
     @cached_property
     def levels(self) -> tuple[tuple[Workload, ...], ...]:

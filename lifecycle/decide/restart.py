@@ -7,7 +7,7 @@ from lifecycle.errors import AlreadyStopped, NothingFound, Unsafe
 from lifecycle.model import DATABASES, Action, Component, Discovery, Observed, Step, Verb, Workload
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
-from lifecycle.topology import arranged
+from lifecycle.topology import Topology, arranged
 
 
 def goal(discovery: Discovery, component: Component | None, *, downtime: bool, operation: str) -> Goal:
@@ -24,6 +24,7 @@ def goal(discovery: Discovery, component: Component | None, *, downtime: bool, o
         raise AlreadyStopped("nothing of it is up")
     for workload in scope:
         _refuse_unsafe(workload, discovery.observed, downtime=downtime)
+        _refuse_stranded(workload, topology, discovery.observed)
     return Goal(
         verb=Verb.RESTART,
         topology=topology,
@@ -43,6 +44,16 @@ def _refuse_unsafe(workload: Workload, observed: Observed, *, downtime: bool) ->
             f"{workload.ref} has one replica: while {workload.label} restarts, what needs it fails. "
             "Add `--downtime` to the command to accept that."
         )
+
+
+def _refuse_stranded(workload: Workload, topology: Topology, observed: Observed) -> None:
+    """What lacks a need never becomes ready again."""
+    for need in topology.needs_of(workload):
+        if not observed[need].is_up:
+            raise Unsafe(
+                f"{workload.label} needs {need.label}, and {need.ref} is at zero: it would not become ready again. "
+                "Start the cluster first."
+            )
 
 
 def steps(goal: Goal, observed: Observed) -> list[Step]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from lifecycle.decide.preflight import refuse_unsafe_scaling
-from lifecycle.errors import AlreadyRunning, CountsUnknown
+from lifecycle.errors import AlreadyRunning, CountsUnknown, Unsafe
 from lifecycle.model import Action, Component, Discovery, Observed, Ref, Step, Verb, Workload
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
@@ -22,6 +22,7 @@ def goal(discovery: Discovery, remembered: Mapping[Ref, int], typed: Mapping[Com
     """
     topology = arranged(discovery.workloads)
     observed = discovery.observed
+    _refuse_contradiction(topology, observed, typed)
     counts: dict[Ref, int] = {}
     sources: dict[Ref, Source] = {}
     left: list[Ref] = []
@@ -60,6 +61,17 @@ def count_of(
         (discovery.declared.get((workload.component, workload.zone)), Source.DECLARED),
     )
     return next(((count, source) for count, source in candidates if count is not None), None)
+
+
+def _refuse_contradiction(topology: Topology, observed: Observed, typed: Mapping[Component, int]) -> None:
+    """A start scales nothing that runs: a typed count that differs from it would silently not be kept."""
+    for workload in topology:
+        asked, state = typed.get(workload.component), observed[workload]
+        if asked is not None and state.is_up and asked != state.replicas:
+            raise Unsafe(
+                f"{workload.component}={asked} cannot be kept: {workload.ref} runs with {state.replicas}, "
+                "and a start does not scale what runs. Leave it out, or stop the cluster first."
+            )
 
 
 def _already(observed: Observed, workload: Workload) -> bool:

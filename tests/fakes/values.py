@@ -1,0 +1,133 @@
+"""Clusters as values: the seven components of one zone or more, in any state."""
+
+from datetime import UTC, datetime
+
+from lifecycle.model import (
+    Claim,
+    Component,
+    Container,
+    Discovery,
+    Kind,
+    Observed,
+    Person,
+    Place,
+    Pod,
+    Probe,
+    Ref,
+    Target,
+    Workload,
+    WorkloadState,
+)
+from lifecycle.operation import Goal, Operation
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ALICE = Person("T0TML", "U0ALICE")
+OPS = Place("T0TML", "C0OPS")
+TARGET = Target("eks-prod", "ml550")
+
+SETS = {
+    Component.NOSQL: ("cass-set", Probe(15, 5, 5), True, 10),
+    Component.LOG: ("log-set", None, True, 10),
+    Component.SQL: ("mysql-set", Probe(30, 5, 3), True, 10),
+    Component.CACHE: ("cache-set", None, False, 3),
+    Component.REPORTING: ("reporting-set", None, False, 10),
+}
+DEPLOYMENTS = {Component.CM: ("cm-deploy", Probe(5, 5, 3), 30), Component.TM: ("tm-deploy", Probe(120, 10, 90), 30)}
+
+
+def workload(component: Component, zone: int = 0, **changes: object) -> Workload:
+    """One of the reference cluster's workloads (domain, section 1)."""
+    if component in SETS:
+        name, probe, ordered, grace = SETS[component]
+        kind = Kind.STATEFUL_SET
+    else:
+        name, probe, grace = DEPLOYMENTS[component]
+        kind, ordered = Kind.DEPLOYMENT, False
+    name = f"{name}-{zone}"
+    values: dict[str, object] = {
+        "ref": Ref(kind, name),
+        "component": component,
+        "zone": zone,
+        "uid": f"uid-{name}",
+        "selector": {"app": name},
+        "replicas": 1,
+        "grace": grace,
+        "probe": probe,
+        "ordered": ordered,
+    }
+    return Workload(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def pods(one: Workload, count: int, *, ready: bool = True) -> tuple[Pod, ...]:
+    return tuple(
+        Pod(f"{one.ref.name}-{n}", f"uid-{one.ref.name}-{n}", "Running", ready, False, (Container("main", ready),))
+        for n in range(count)
+    )
+
+
+def down(one: Workload, remembered: int | None = 1) -> WorkloadState:
+    return WorkloadState(one.uid, generation=2, observed_generation=2, remembered=remembered)
+
+
+def ready(one: Workload, count: int = 1) -> WorkloadState:
+    return WorkloadState(one.uid, count, 1, 1, count, count, count, count, pods=pods(one, count))
+
+
+def unready(one: Workload, count: int = 1) -> WorkloadState:
+    return WorkloadState(one.uid, count, 1, 1, count, 0, count, 0, pods=pods(one, count, ready=False))
+
+
+def leaving(one: Workload, count: int = 1) -> WorkloadState:
+    """Scaled to zero, its pods still ending."""
+    return WorkloadState(one.uid, 0, 2, 2, count, 0, 0, 0, remembered=count, pods=pods(one, count))
+
+
+def unseen(one: Workload, count: int = 1) -> WorkloadState:
+    """Scaled up, and its controller has not looked yet."""
+    return WorkloadState(one.uid, count, 3, 2, 0, 0, 0, 0, remembered=count)
+
+
+STATES = {"down": down, "ready": ready, "unready": unready, "leaving": leaving, "unseen": unseen}
+
+CLAIMS = (
+    Claim("nosqlvol-cass-set-0-0", "uid-c1", "Bound", "pvc-1", "10Gi", ("ReadWriteOnce",), "nosql-storage-class", NOW),
+    Claim("sqlvol-mysql-set-0-0", "uid-c2", "Bound", "pvc-2", "20Gi", ("ReadWriteOnce",), "sql-storage-class", NOW),
+)
+
+
+def discovery(
+    states: dict[Component, WorkloadState] | None = None,
+    *,
+    workloads: tuple[Workload, ...] | None = None,
+    mode: str = "tethered",
+    declared: dict[tuple[Component, int], int] | None = None,
+) -> Discovery:
+    """The reference cluster, all ready but for ``states``."""
+    found = workloads or tuple(workload(component) for component in Component)
+    overrides = states or {}
+    seen = {one.ref: overrides.get(one.component) or ready(one, one.replicas) for one in found}
+    return Discovery(
+        target=TARGET,
+        name="prod",
+        mode=mode,
+        release="5.5.2",
+        workloads=found,
+        observed=Observed(NOW, seen, CLAIMS),
+        declared=declared or {},
+    )
+
+
+def operation(goal: Goal, identity: str = "op-000001", phase: str | None = None) -> Operation:
+    first = {"stop": "down", "start": "up", "restart": "rolling"}[goal.verb]
+    return Operation(
+        id=identity,
+        verb=goal.verb,
+        cluster="prod",
+        target=TARGET,
+        requester=ALICE,
+        place=OPS,
+        goal=goal,
+        phase=phase or first,
+        begun_at=NOW,
+        reason="patching",
+    )

@@ -1,5 +1,10 @@
 """Refusals are answers, errors are errors."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lifecycle.operation import Operation
+
 
 class Refused(Exception):
     """Turned down before anything changed. The text goes to the person word for word and says what to do."""
@@ -7,13 +12,21 @@ class Refused(Exception):
     code = "refused"
 
 
-class AlreadyStopped(Refused):
-    """Nothing of the cluster is up; whoever knows the history adds since when and by whom."""
+class AlreadyThere(Refused):
+    """The cluster is where it is asked to go; ``last`` is the operation that brought it there, if it is known."""
+
+    def __init__(self, message: str, last: "Operation | None" = None) -> None:
+        super().__init__(message)
+        self.last = last
+
+
+class AlreadyStopped(AlreadyThere):
+    """Nothing of the cluster is up."""
 
     code = "already-stopped"
 
 
-class AlreadyRunning(Refused):
+class AlreadyRunning(AlreadyThere):
     """Everything that was asked for is up and ready."""
 
     code = "already-running"

@@ -1,7 +1,7 @@
 """An operation: who asked for what, the frozen goal, how far it is, how it ended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -41,6 +41,10 @@ class Goal:
     unverified: bool = False
     mark: str = ""
     """What a restart writes into the pod templates: the operation's id."""
+
+    def marked(self, operation: str) -> "Goal":
+        """The same goal for the operation of this id."""
+        return replace(self, mark=operation)
 
     @cached_property
     def scope(self) -> Topology:
@@ -91,6 +95,8 @@ class Operation:
     phase: str
     begun_at: datetime
     reason: str = ""
+    command: str = ""
+    """The words that were typed after the slash command, with which it can be asked for again."""
     state: State = State.RUNNING
     epoch: int = 0
     executor: str | None = None

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lifecycle.errors import ClusterError
 from lifecycle.model import Diagnosis, Discovery, Exit, Observed, Step, Target, Traffic
-from lifecycle.operation import Goal, Operation, Outcome
+from lifecycle.operation import Operation, Outcome
 from lifecycle.topology import Topology
 
 
@@ -99,7 +99,7 @@ class Cluster(Protocol):
         before anything is sent when the lease is not held.
         """
 
-    async def diagnose(self, goal: Goal, observed: Observed | None, missing: Sequence[str]) -> Diagnosis:
+    async def diagnose(self, topology: Topology, observed: Observed | None, missing: Sequence[str]) -> Diagnosis:
         """Why these workloads (Ref texts) are not where they should be: conditions, events, last log lines.
 
         Never raises for what cannot be read: that is a finding too.

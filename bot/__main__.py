@@ -1,0 +1,284 @@
+"""The command line, and the only place that wires lifecycle, storage and Slack together."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+import sandbox
+from bot import terminal
+from bot.access import Access
+from bot.desk import Desk
+from bot.directory import SlackDirectory
+from bot.executor import Executor
+from bot.gate import Gate, Site
+from bot.health import serving_health
+from bot.listeners import register
+from bot.logs import configure_logging
+from bot.projector import Pace, Projector, permalink
+from bot.schedule import scheduling
+from bot.settings import Settings, SettingsError, load_settings, settings_digest
+from lifecycle.decide import stop
+from lifecycle.errors import ClusterError, Refused
+from lifecycle.kube import Connections, KubeCluster
+from lifecycle.model import Target
+from lifecycle.plan import plan
+from lifecycle.runner import Runner
+from sandbox import demo as story
+from storage.audit import AuditLog, Entry
+from storage.database import open_database
+from storage.ids import new_id
+from storage.journal import DatabaseJournal
+from storage.messages import Messages
+from storage.operations import Operations
+from storage.proposals import Proposals
+
+log = structlog.get_logger(__name__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+CONFIG = Annotated[Path, typer.Option("--config", help="The YAML file with channels and clusters.")]
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running bot, as far as its caller has to know it."""
+
+    port: int
+
+
+@asynccontextmanager
+async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator[Service]:
+    """The whole bot, from the database to the open socket; ends operations' tasks and releases Leases on the way out.
+
+    Clients are warmed up before the socket opens: the first command is answered as fast as the others.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
+        audit = AuditLog(database, clock)
+        operations, messages = Operations(database, clock), Messages(database)
+        proposals = Proposals(database, clock)
+        sites = await _sites(settings, clock, stack)
+        client = _slack(settings)
+        who = await client.auth_test()
+        executor = Executor(Runner(DatabaseJournal(database, clock), clock, _name()), operations, sites, clock)
+        stack.push_async_callback(executor.close)
+        access = Access(SlackDirectory(client, clock.monotonic), who["team_id"], who.get("enterprise_id"))
+        gate = Gate(
+            sites=sites,
+            access=access,
+            operations=operations,
+            proposals=proposals,
+            starter=executor,
+            clock=clock,
+            new_id=partial(_fresh_id, random.SystemRandom()),
+        )
+        desk = Desk(sites, gate, access, operations, messages, audit, partial(permalink, client))
+        projector = Projector(client, database, messages, operations, clock.monotonic, pace or Pace())
+        await stack.enter_async_context(_running(projector.run()))
+        await stack.enter_async_context(scheduling(proposals))
+        await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
+        await executor.take_up()
+        handler = await _listening(settings, client, desk, stack)
+        port = await stack.enter_async_context(serving_health(settings.health_port, partial(_unready, handler)))
+        yield Service(port)
+
+
+def _slack(settings: Settings) -> AsyncWebClient:
+    """Without the client's own retries: after a lost answer it would post a message twice."""
+    token = settings.bot_token.get_secret_value()
+    return AsyncWebClient(token, base_url=settings.slack_api_url, timeout=10, retry_handlers=[])
+
+
+async def _sites(settings: Settings, clock: SystemClock, stack: AsyncExitStack) -> dict[str, Site]:
+    """The configured clusters; those of one context share its door."""
+    connections = await stack.enter_async_context(Connections(kubeconfig=settings.kubeconfig))
+    return {
+        name: Site(cluster, KubeCluster(await connections.to(cluster.context), cluster.target, clock))
+        for name, cluster in settings.clusters.items()
+    }
+
+
+async def _listening(
+    settings: Settings, client: AsyncWebClient, desk: Desk, stack: AsyncExitStack
+) -> AsyncSocketModeHandler:
+    """Open the socket. Bolt's aiohttp handler is back 5 s after a dropped connection, its default one after 52 s."""
+    bolt = AsyncApp(client=client)
+    register(bolt, desk)
+    handler = AsyncSocketModeHandler(bolt, settings.app_token.get_secret_value(), web_client=client)
+    await handler.connect_async()  # type: ignore[no-untyped-call]  # Bolt leaves it without types
+    stack.push_async_callback(handler.close_async)
+    return handler
+
+
+def _unready(handler: AsyncSocketModeHandler) -> str | None:
+    session = handler.client.current_session
+    return None if session is not None and not session.closed else "no connection to Slack"
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _name() -> str:
+    """How the process is called in a Lease and to people: the host's name (in Kubernetes the pod's) and its pid."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _fresh_id(chance: random.Random, prefix: str) -> str:
+    return new_id(prefix, chance)
+
+
+@app.command()
+def serve(config: CONFIG) -> None:
+    """Serve Slack until SIGTERM."""
+    configure_logging()
+    settings = _settings(config)
+
+    async def until_told() -> None:
+        told = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
+        async with serving(settings) as service:
+            log.info("serving", health_port=service.port, clusters=sorted(settings.clusters))
+            await told.wait()
+            log.info("stopping")
+
+    asyncio.run(until_told())
+
+
+@app.command()
+def check(config: CONFIG) -> None:
+    """Check the configuration, Slack's answer to the token, and the rights in every cluster; changes nothing."""
+    settings = _settings(config)
+    problems = asyncio.run(_check(settings))
+    raise typer.Exit(1 if problems else 0)
+
+
+async def _check(settings: Settings) -> int:
+    clock = SystemClock()
+    problems = 0
+    problems += await terminal.check_slack(
+        _slack(settings), [cluster.channel for cluster in settings.clusters.values()]
+    )
+    async with AsyncExitStack() as stack:
+        for name, site in (await _sites(settings, clock, stack)).items():
+            problems += await terminal.check_cluster(name, site.cluster)
+    return problems
+
+
+@app.command()
+def look(
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace to look at.")],
+    context: Annotated[str | None, typer.Option("--context", help="Of the kubeconfig; left out: in-cluster.")] = None,
+    kubeconfig: Annotated[str | None, typer.Option("--kubeconfig", envvar="KUBECONFIG")] = None,
+) -> None:
+    """Show a namespace's TML components, needs, volumes and the plan of a stop. Reads only; no Slack, no database."""
+    raise typer.Exit(asyncio.run(_look(Target(context, namespace), kubeconfig)))
+
+
+async def _look(target: Target, kubeconfig: str | None) -> int:
+    try:
+        async with Connections(kubeconfig=kubeconfig) as connections:
+            found = await KubeCluster(await connections.to(target.context), target, SystemClock()).discover()
+    except (ClusterError, Refused) as error:
+        terminal.say(f"{target}: {error}")
+        return 1
+    terminal.show_discovery(found)
+    try:
+        terminal.show_plan(plan(stop.goal(found), found))
+    except Refused as refusal:
+        terminal.say(f"A stop would be refused: {refusal}")
+    return 0
+
+
+@app.command()
+def demo() -> None:
+    """Play the main job in the sandbox and print what people would see in Slack."""
+    folder = Path("var/demo")
+    asyncio.run(_demo(folder))
+
+
+async def _demo(folder: Path) -> None:
+    configure_logging(folder / "tml-bot.log")
+    terminal.clear(folder)
+    terminal.say(f"The sandbox's clusters run {1 / sandbox.DEMO_SCALE:.0f} times as fast as real ones.\n")
+    async with sandbox.start(folder, limits=None) as box:
+        settings = load_settings(box.write_configuration(), box.environ)
+        async with serving(settings, Pace(posts=0.2, updates=0.5)):
+            transcript = await story.play(box, terminal.say)
+    (folder / "transcript.txt").write_text(transcript)
+    terminal.say(
+        f"\n{transcript}\nThe audit log is in {folder / 'tml-bot.db'}, this text in {folder / 'transcript.txt'}."
+    )
+
+
+@app.command(name="sandbox")
+def keep_sandbox(
+    slack_port: Annotated[int, typer.Option(help="Where the workspace listens.")] = 8400,
+    kubernetes_port: Annotated[int, typer.Option(help="Where the Kubernetes API listens.")] = 8401,
+) -> None:
+    """Keep a workspace and two clusters running, with the bot in them, to try by hand; prints how."""
+    folder = Path("var/sandbox")
+    configure_logging(folder / "tml-bot.log")
+    asyncio.run(_sandbox(folder, slack_port, kubernetes_port))
+
+
+async def _sandbox(folder: Path, slack_port: int, kubernetes_port: int) -> None:
+    terminal.clear(folder)
+    async with sandbox.start(folder, slack_port=slack_port, kubernetes_port=kubernetes_port) as box:
+        settings = load_settings(box.write_configuration(), box.environ)
+        async with serving(settings):
+            terminal.show_sandbox(box.slack.site, box.kubernetes.url, box.kubeconfig)
+            told = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, told.set)
+            await told.wait()
+
+
+def _settings(config: Path) -> Settings:
+    try:
+        return load_settings(config, os.environ)
+    except SettingsError as error:
+        terminal.complain(str(error))
+        raise typer.Exit(2) from None
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""Answers what people type and press. Every answer is private; what happens is told in the cluster's channel."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bot import status
+from bot.access import Access, Role
+from bot.gate import Asked, Begun, Gate, Request, Site
+from bot.grammar import Command, Help, History, List, PlanOf, Restart, Start, Status, Stop, Whoami, parse
+from bot.views import answers
+from bot.views.blocks import Message
+from lifecycle.errors import ClusterBusy, ClusterError, NotUnderstood, Refused
+from lifecycle.model import Person, Place
+from lifecycle.operation import Operation
+from storage.audit import AuditLog, Entry
+from storage.database import StorageError
+from storage.messages import Messages
+from storage.operations import Operations
+
+log = structlog.get_logger(__name__)
+
+GLANCE = 2.5
+"""Seconds that `list` waits for each cluster's picture."""
+SHOWN = 10
+"""Operations that `history` shows."""
+
+Permalink = Callable[[Place], Awaitable[str | None]]
+"""The address of a message that people can open; None when Slack does not say."""
+
+
+@dataclass
+class Desk:
+    """Decodes, asks the gate or the records, and answers."""
+
+    sites: Mapping[str, Site]
+    gate: Gate
+    access: Access
+    operations: Operations
+    messages: Messages
+    audit: AuditLog
+    permalink: Permalink
+
+    async def answer(self, request: Request) -> Message:
+        """The private answer to a slash command."""
+        return await self._settled(request, self._obey(request))
+
+    async def confirm(self, person: Person, place: Place, proposal: str) -> Message:
+        """The answer that takes the card's place after its yes."""
+        return await self._settled(Request(person, place, f"confirm {proposal}"), self._confirm(person, proposal))
+
+    async def dismiss(self, person: Person, place: Place, proposal: str) -> Message:
+        """The answer that takes the card's place after its no."""
+        return await self._settled(Request(person, place, f"dismiss {proposal}"), self._dismiss(person, proposal))
+
+    async def again(self, person: Person, place: Place, operation: str) -> Message:
+        """The button in the thread of a failed operation: the same words, by whoever pressed."""
+        return await self._settled(Request(person, place, f"again {operation}"), self._again(person, place, operation))
+
+    async def status_of(self, person: Person, place: Place, operation: str) -> Message:
+        """The button in a thread: the status of the operation's cluster."""
+        request = Request(person, place, f"status of {operation}")
+        return await self._settled(request, self._status_of(person, operation))
+
+    async def _settled(self, request: Request, work: Awaitable[Message]) -> Message:
+        """Refusals and known troubles as answers; everything else goes on to the one handler."""
+        try:
+            return await work
+        except ClusterBusy as refusal:
+            await self._record_refusal(request, refusal)
+            return answers.refused(refusal, await self._link(refusal.operation))
+        except Refused as refusal:
+            await self._record_refusal(request, refusal)
+            return answers.refused(refusal)
+        except ClusterError as error:
+            log.warning("cluster could not be read", text=request.text, reason=str(error))
+            return answers.unreachable(error)
+        except StorageError:
+            log.exception("a command could not be recorded", person=str(request.person))
+            return answers.unrecorded()
+
+    async def _record_refusal(self, request: Request, refusal: Refused) -> None:
+        data = {"text": request.text[:1000], "code": refusal.code, "why": str(refusal)}
+        try:
+            await self.audit.record(Entry("refused", request.person, None, None, request.place, data))
+        except StorageError:
+            log.exception("a refusal could not be recorded", person=str(request.person))
+
+    async def _obey(self, request: Request) -> Message:
+        command = parse(request.text, list(self.sites))
+        match command:
+            case Stop() | Start() | Restart():
+                return await self._told(await self.gate.submit(request, command))
+            case _:
+                return await self._show(request, command)
+
+    async def _show(self, request: Request, command: Command) -> Message:
+        match command:
+            case List():
+                return answers.clusters(await self._glances(request.person))
+            case Status(cluster):
+                return await self._status(request.person, cluster)
+            case PlanOf():
+                await self._require_viewer(request.person, command.cluster)
+                return answers.plan(command.cluster, await self.gate.plan_of(command))
+            case History(cluster):
+                return await self._history(request.person, cluster)
+            case Whoami():
+                return answers.whoami(request.person, await self._roles(request.person))
+            case _:
+                assert isinstance(command, Help)
+                return answers.usages()
+
+    async def _told(self, outcome: Begun | Asked) -> Message:
+        match outcome:
+            case Begun(operation):
+                return answers.begun(operation)
+            case Asked(proposal, plan, changed):
+                return answers.card(proposal, plan, changed=changed)
+
+    async def _confirm(self, person: Person, proposal: str) -> Message:
+        return await self._told(await self.gate.confirm(person, proposal))
+
+    async def _dismiss(self, person: Person, proposal: str) -> Message:
+        await self.gate.dismiss(person, proposal)
+        return answers.dismissed()
+
+    async def _again(self, person: Person, place: Place, identity: str) -> Message:
+        operation = await self._operation(identity)
+        command = parse(operation.command, list(self.sites))
+        assert isinstance(command, Stop | Start | Restart)
+        return await self._told(await self.gate.submit(Request(person, place, operation.command), command))
+
+    async def _status_of(self, person: Person, identity: str) -> Message:
+        return await self._status(person, (await self._operation(identity)).cluster)
+
+    async def _operation(self, identity: str) -> Operation:
+        operation = await self.operations.get(identity)
+        if operation is None:
+            raise NotUnderstood("That button belongs to no operation this bot knows.")
+        if operation.cluster not in self.sites:
+            raise NotUnderstood(f"{operation.cluster} is not in this bot's configuration any more.")
+        return operation
+
+    async def _require_viewer(self, person: Person, cluster: str) -> None:
+        await self.access.require(person, self.sites[cluster].settings, Role.VIEWER)
+
+    async def _status(self, person: Person, cluster: str) -> Message:
+        await self._require_viewer(person, cluster)
+        running = await self.operations.running_on(cluster)
+        last = await self.operations.latest(cluster)
+        seen = await status.look(self.sites[cluster].cluster, running, last)
+        return answers.status(cluster, seen, await self._link(running.id if running else None))
+
+    async def _history(self, person: Person, cluster: str | None) -> Message:
+        seen = [cluster] if cluster else await self._visible(person)
+        for name in seen:
+            await self._require_viewer(person, name)
+        rows = await self.operations.history(cluster, SHOWN)
+        shown = [row for row in rows if row.cluster in seen]
+        links = await asyncio.gather(*(self._link(row.id) for row in shown))
+        return answers.history(cluster, list(zip(shown, links, strict=True)))
+
+    async def _visible(self, person: Person) -> list[str]:
+        return [name for name, role in (await self._roles(person)).items() if role is not None]
+
+    async def _roles(self, person: Person) -> dict[str, Role | None]:
+        roles = await asyncio.gather(*(self.access.role_of(person, site.settings) for site in self.sites.values()))
+        return dict(zip(self.sites, roles, strict=True))
+
+    async def _glances(self, person: Person) -> Sequence[answers.Glance]:
+        names = await self._visible(person)
+        return await asyncio.gather(*(self._glance(name) for name in names))
+
+    async def _glance(self, name: str) -> answers.Glance:
+        site = self.sites[name]
+        running = await self.operations.running_on(name)
+        last = await self.operations.latest(name)
+        try:
+            async with asyncio.timeout(GLANCE):
+                word = (await status.look(site.cluster, running, last)).word
+        except (ClusterError, Refused, TimeoutError) as trouble:
+            word = f"cannot be read: {trouble or 'no answer'}"
+        return answers.Glance(name, site.settings.environment, word, running, last)
+
+    async def _link(self, operation: str | None) -> str | None:
+        """Where the operation is told, if it is told already."""
+        live = await self.messages.live(operation) if operation else None
+        return await self.permalink(Place(live.team, live.channel, live.ts)) if live else None

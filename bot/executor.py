@@ -1,0 +1,124 @@
+"""Runs operations as tasks of this process, takes up what another left, and looks after what failed late."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from lifecycle.errors import ClusterError, Fenced
+from lifecycle.model import Verb
+from lifecycle.operation import Operation, Outcome, State
+from lifecycle.ports import Clock, Cluster
+from lifecycle.runner import Runner
+from storage.database import StorageError
+from storage.operations import Operations
+
+log = structlog.get_logger(__name__)
+
+FOLLOWED = frozenset({Verb.START, Verb.RESTART})
+"""A stop that is late is seen by the next status; a start that is late is what people wait for."""
+
+AGAIN = 5.0
+"""Seconds before an operation whose record could not be written is taken up again."""
+
+
+class Site(Protocol):
+    """A configured cluster: the door to it and where its gateway answers."""
+
+    @property
+    def cluster(self) -> Cluster: ...
+
+    @property
+    def probe_url(self) -> str | None: ...
+
+
+class Executor:
+    """One task per running operation, one per failed one that is still watched."""
+
+    def __init__(self, runner: Runner, operations: Operations, sites: Mapping[str, Site], clock: Clock) -> None:
+        self._runner = runner
+        self._operations = operations
+        self._sites = sites
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._following: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, operation: Operation) -> None:
+        """Run it; returns at once. A failed operation of the cluster is not watched any longer."""
+        if following := self._following.pop(operation.cluster, None):
+            following.cancel()
+        self._spawn(self._carry_out(operation), name=operation.id)
+
+    async def take_up(self) -> None:
+        """Go on with everything that has not ended, and go on watching what failed a moment ago."""
+        for operation in await self._operations.unfinished():
+            if operation.cluster in self._sites:
+                self.begin(operation)
+            else:
+                log.error("operation of a cluster that is not configured any more", operation=operation.id)
+        for operation in await self._operations.followed(self._clock.now(), self._runner.follow):
+            self._follow(operation)
+
+    async def close(self) -> None:
+        """Stop writing. Operations stay unfinished in the database; their Leases are released on the way out."""
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _carry_out(self, operation: Operation) -> None:
+        site = self._sites[operation.cluster]
+        while True:
+            try:
+                ended = await self._runner.run(operation, site.cluster, site.probe_url)
+                break
+            except Fenced:
+                log.info("operation taken over by another process", operation=operation.id)
+                return
+            except StorageError:
+                log.exception("the record could not be written; the operation rests", operation=operation.id)
+                await asyncio.sleep(AGAIN)
+                operation = await self._fresh(operation)
+            except Exception:
+                log.exception("operation broke", operation=operation.id)
+                await self._give_up(operation.id)
+                raise
+        if ended.state is State.FAILED:
+            self._follow(ended)
+
+    async def _fresh(self, operation: Operation) -> Operation:
+        try:
+            return await self._operations.get(operation.id) or operation
+        except StorageError:
+            return operation
+
+    async def _give_up(self, identity: str) -> None:
+        """A defect of this program: the slot must not stay taken, and nobody may believe it went well."""
+        operation = await self._operations.get(identity)
+        assert operation is not None
+        broke = Outcome(
+            State.FAILED,
+            missing=tuple(str(workload.ref) for workload in operation.goal.scope),
+            error="internal error: the bot could not go on; what is done stands in this thread, the trace in its log",
+        )
+        await self._runner.journal.finished(operation, broke)
+
+    def _follow(self, operation: Operation) -> None:
+        site = self._sites.get(operation.cluster)
+        if site is None or operation.verb not in FOLLOWED:
+            return
+        task = self._spawn(self._watch_late(operation, site.cluster), name=f"{operation.id} late")
+        self._following[operation.cluster] = task
+
+    async def _watch_late(self, operation: Operation, cluster: Cluster) -> None:
+        try:
+            await self._runner.follow_up(operation, cluster)
+        except ClusterError as error:
+            log.warning("stopped watching a failed operation", operation=operation.id, reason=str(error))

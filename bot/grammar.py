@@ -1,0 +1,485 @@
+"""The words people type, and nothing about what they do. The only place that knows them."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from lifecycle.errors import NotUnderstood
+from lifecycle.model import Component, Verb
+
+PREFIX = "/tml"
+LONGEST_REASON = 500
+LONGEST_ECHO = 40
+"""Characters of what was typed that one part of an answer repeats; no answer has more than two such parts."""
+MOST_REPLICAS = 99
+LISTED_CLUSTERS = 12
+DOWNTIME = "--downtime"
+BECAUSE = frozenset({"because", "because:", "-", "--"})
+"""Words after which everything is the reason; a lone dash is how people separate one."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """Show what can be typed."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the clusters."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Look at one cluster."""
+
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a start or a restart can be told besides its cluster and component."""
+
+    counts: Mapping[Component, int] = field(default_factory=dict)
+    downtime: bool = False
+
+
+@dataclass(frozen=True)
+class PlanOf:
+    """Show what the verb would do, and change nothing; a reason typed along is dropped."""
+
+    verb: Verb
+    cluster: str
+    component: Component | None = None
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Take a cluster down, its volumes kept."""
+
+    cluster: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """``counts`` are the replicas that were typed; 0 leaves a component down."""
+
+    cluster: str
+    reason: str = ""
+    counts: Mapping[Component, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Restart:
+    """``component`` None: all of them."""
+
+    cluster: str
+    component: Component | None = None
+    downtime: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class History:
+    """``cluster`` None: of all clusters."""
+
+    cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class Whoami:
+    """Show who Slack says one is, and what one may do."""
+
+
+Command = Help | List | Status | PlanOf | Stop | Start | Restart | History | Whoami
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A command as people see it. ``examples`` are lines for a cluster called prod."""
+
+    name: str
+    usage: str
+    help: str
+    examples: tuple[str, ...]
+    read: Callable[["_Line"], Command] = field(repr=False, compare=False)
+
+
+def parse(text: str, clusters: Sequence[str]) -> Command:
+    """The command that was typed after `/tml`, by someone who may name these clusters.
+
+    Raises NotUnderstood with one answer to show; a line it suggests is to be pasted, never run for the person.
+    """
+    line = _Line(unescaped(text), clusters)
+    if line.next == PREFIX:
+        line.skip()
+    if line.ended:
+        return Help()
+    usage = _BY_NAME.get(line.next)
+    if usage is None:
+        raise _unknown_command(line)
+    line.take(usage.name)
+    return usage.read(line)
+
+
+def unescaped(text: str) -> str:
+    """What was typed, from what Slack delivers: it escapes these three and nothing else."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def normalised(text: str) -> str:
+    """The words as they are compared: without what copy and paste, phones and word processors made of them."""
+    return " ".join(word.text for word in _words(text))
+
+
+@dataclass(frozen=True)
+class _Word:
+    """``start`` is its place in the text as typed, where a reason may begin."""
+
+    text: str
+    start: int
+
+
+_ZERO_WIDTH = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+_QUOTES = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a\u00b4\uff02\uff07\uff40"
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in _DASHES + _QUOTES}
+_AS_TYPED_BY_HAND = {**_FULL_WIDTH, **dict.fromkeys(map(ord, _ZERO_WIDTH))}
+_COUNT = re.compile(r"[a-z]+=[0-9]{1,2}")
+_COMPONENTS: Mapping[str, Component] = {component.value: component for component in Component}
+_VERBS: Mapping[str, Verb] = {verb.value: verb for verb in Verb}
+_LEADING_DASHES = re.compile(rf"-*[{_DASHES}][-{_DASHES}]*")
+_ONE_DASH = re.compile(rf"[{_DASHES}]")
+
+
+def _words(text: str) -> list[_Word]:
+    found = (_Word(_plain(match[0]), match.start()) for match in re.finditer(r"\S+", text))
+    return [word for word in found if word.text]
+
+
+def _plain(word: str) -> str:
+    word = word.translate(_AS_TYPED_BY_HAND).strip(_QUOTES)
+    word = _LEADING_DASHES.sub("--", word, count=1) if _LEADING_DASHES.match(word) else word
+    return _ONE_DASH.sub("-", word).lower()
+
+
+class _Line:
+    """The words from left to right, and in ``said`` what was understood so far."""
+
+    def __init__(self, text: str, clusters: Sequence[str]) -> None:
+        self._text = text
+        self._words = _words(text)
+        self._at = 0
+        self.clusters = {name.lower(): name for name in clusters}
+        self.said: list[str] = []
+
+    @property
+    def ended(self) -> bool:
+        return self._at >= len(self._words)
+
+    @property
+    def next(self) -> str:
+        """The next word, empty at the end."""
+        return "" if self.ended else self._words[self._at].text
+
+    @property
+    def reason_begins(self) -> bool:
+        """Whether no argument is left."""
+        return self.ended or self.next in BECAUSE
+
+    @property
+    def verb(self) -> str:
+        """The command whose arguments are being read, also within a plan."""
+        return self.said[1] if self.said[0] == "plan" else self.said[0]
+
+    def skip(self) -> None:
+        self._at += 1
+
+    def take(self, understood: str) -> None:
+        """The next word was understood as this."""
+        self.said.append(understood)
+        self.skip()
+
+    def rest(self) -> str:
+        """All that is left, as it was typed."""
+        return "" if self.ended else self._text[self._words[self._at].start :].strip().strip(_ZERO_WIDTH).strip()
+
+    def arguments_after(self) -> list[str]:
+        """What stands after the next word and is an argument by its looks, for a suggestion."""
+        found: list[str] = []
+        for word in self._words[self._at + 1 :]:
+            if word.text not in _COMPONENTS and word.text != DOWNTIME and not _COUNT.fullmatch(word.text):
+                break
+            found.append(word.text)
+        return found if len(" ".join(found)) <= LONGEST_ECHO else []
+
+
+def _cluster(line: _Line) -> str:
+    """The cluster that has to stand here."""
+    if line.reason_begins:
+        raise NotUnderstood(f"Which cluster? {_which(line)}")
+    name = line.clusters.get(line.next)
+    if name is None:
+        raise NotUnderstood(f"There is no cluster '{echo(line.next)}'. {_which(line)}")
+    line.take(name)
+    return name
+
+
+def _reason(line: _Line) -> str:
+    if line.next in BECAUSE:
+        line.skip()
+    reason = line.rest()
+    if len(reason) > LONGEST_REASON:
+        raise NotUnderstood(f"The reason has {len(reason)} characters; at most {LONGEST_REASON} are kept. Shorten it.")
+    return reason
+
+
+def _free_reason(line: _Line) -> str:
+    """A reason that needs no `because`, unless it begins with what may have been meant as an argument."""
+    if not line.reason_begins:
+        _refuse_option(line)
+        if line.next in _COMPONENTS or line.next in line.clusters:
+            raise NotUnderstood(
+                f"`{line.verb}` takes one whole cluster, so '{line.next}' is too much here. {_as_reason(line)}"
+            )
+    return _reason(line)
+
+
+def _refuse_option(line: _Line) -> None:
+    """Raise for a word that looks like an option: whoever knows it has taken it before."""
+    if line.next.startswith("-"):
+        near = _nearest(line.next, [DOWNTIME]) if line.verb == Verb.RESTART else None
+        answer = _instead(line, near) if near else _written(line)
+        raise NotUnderstood(f"`{line.verb}` has no option '{echo(line.next)}'. {answer}")
+
+
+def _refuse_rest(line: _Line) -> None:
+    """Raise for words after the last that a command has."""
+    if not line.ended:
+        raise NotUnderstood(f"'{echo(line.next)}' is too much here. {_did_you_mean(line.said)}")
+
+
+def echo(text: str) -> str:
+    """A little of what was typed, on one line, to say which part is meant."""
+    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).replace("`", "'").split())
+    return text if len(text) <= LONGEST_ECHO else f"{text[: LONGEST_ECHO - 1]}…"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(word[:LONGEST_ECHO], list(known), n=1)), None)
+
+
+def _near_cluster(line: _Line) -> str | None:
+    """The cluster that the next word was meant to be; the only one there is when there is no word."""
+    if line.reason_begins:
+        return next(iter(line.clusters.values())) if len(line.clusters) == 1 else None
+    near = _nearest(line.next, line.clusters)
+    return line.clusters[near] if near else None
+
+
+def _did_you_mean(words: Sequence[str]) -> str:
+    return f"Did you mean: {' '.join([PREFIX, *words])}"
+
+
+def _instead(line: _Line, *words: str) -> str:
+    """The line to paste with these words for the next one."""
+    return _did_you_mean([*line.said, *words, *line.arguments_after()])
+
+
+def _written(line: _Line) -> str:
+    return f"It is written: {PREFIX} {_BY_NAME[line.said[0]].usage}"
+
+
+def _which(line: _Line) -> str:
+    """The nearest cluster, or all that are known: never one that was not meant, in a line that works."""
+    near = _near_cluster(line)
+    if near:
+        return _instead(line, near)
+    names = list(line.clusters.values())
+    more = f" and {len(names) - LISTED_CLUSTERS} more" if len(names) > LISTED_CLUSTERS else ""
+    known = f"Known: {', '.join(names[:LISTED_CLUSTERS])}{more}." if names else "None is known here."
+    return f"{known} {_written(line)}"
+
+
+def _as_reason(line: _Line) -> str:
+    """The line to paste when all that is left was meant as the reason."""
+    rest = line.rest()
+    shown = echo(rest) if len(rest) <= LONGEST_ECHO else "…"
+    return f"If it belongs to the reason: {' '.join([PREFIX, *line.said, 'because', shown])}"
+
+
+def _unknown_command(line: _Line) -> NotUnderstood:
+    typed, near = line.next, _nearest(line.next, _BY_NAME)
+    cluster = None if near else _near_cluster(line)
+    line.skip()
+    if cluster:
+        command = line.next if line.next in _ONE_CLUSTER else "status"
+        return NotUnderstood(f"The command comes first. {_did_you_mean([command, cluster])}")
+    answer = _guess(near, line) if near else f"{PREFIX} help lists all there is."
+    return NotUnderstood(f"There is no command '{echo(typed)}'. {answer}")
+
+
+def _guess(command: str, line: _Line) -> str:
+    """The command, with its cluster and arguments where they can be made out."""
+    line.said.append(command)
+    if command not in _ONE_CLUSTER:
+        return _written(line) if command == "plan" else _did_you_mean([command])
+    near = _near_cluster(line)
+    return _instead(line, near) if near else _written(line)
+
+
+def _help(_line: _Line) -> Help:
+    return Help()
+
+
+def _list(line: _Line) -> List:
+    _refuse_rest(line)
+    return List()
+
+
+def _whoami(line: _Line) -> Whoami:
+    _refuse_rest(line)
+    return Whoami()
+
+
+def _status(line: _Line) -> Status:
+    cluster = _cluster(line)
+    _refuse_rest(line)
+    return Status(cluster)
+
+
+def _history(line: _Line) -> History:
+    cluster = None if line.ended else _cluster(line)
+    _refuse_rest(line)
+    return History(cluster)
+
+
+def _plan(line: _Line) -> PlanOf:
+    verb = _VERBS.get(line.next)
+    if verb is None:
+        near = _nearest(line.next, _VERBS)
+        line.skip()
+        raise NotUnderstood(f"A plan of what? {_guess_plan(near, line) if near else _written(line)}")
+    line.take(verb)
+    command = _BY_NAME[verb].read(line)
+    match command:
+        case Start(cluster=cluster, counts=counts):
+            return PlanOf(verb, cluster, options=Options(counts=counts))
+        case Restart(cluster=cluster, component=component, downtime=downtime):
+            return PlanOf(verb, cluster, component, Options(downtime=downtime))
+        case Stop(cluster=cluster):
+            return PlanOf(verb, cluster)
+    raise AssertionError(f"{verb} is read as {command}")
+
+
+def _guess_plan(verb: str, line: _Line) -> str:
+    line.said.append(verb)
+    near = _near_cluster(line)
+    return _instead(line, near) if near else _written(line)
+
+
+def _stop(line: _Line) -> Stop:
+    return Stop(_cluster(line), _free_reason(line))
+
+
+def _start(line: _Line) -> Start:
+    cluster, counts = _cluster(line), {}
+    while not line.reason_begins and "=" in line.next:
+        component, count = _count(line)
+        if component in counts:
+            raise NotUnderstood(f"There are two counts for {component}; give one.")
+        counts[component] = count
+        line.take(line.next)
+    if line.next in _COMPONENTS:
+        raise NotUnderstood(f"How many of {line.next}? A count is written {line.next}=N. {_as_reason(line)}")
+    return Start(cluster, _free_reason(line), counts)
+
+
+def _count(line: _Line) -> tuple[Component, int]:
+    name, _, number = line.next.partition("=")
+    valid = re.fullmatch(r"[0-9]{1,2}", number) is not None
+    if name not in _COMPONENTS:
+        near = _nearest(name, _COMPONENTS)
+        answer = _instead(line, f"{near}={number}") if near and valid else _known_components()
+        raise NotUnderstood(f"There is no component '{echo(name)}'. {answer}")
+    if not valid:
+        raise NotUnderstood(f"'{echo(line.next)}': a count is a whole number from 0 to {MOST_REPLICAS}.")
+    return _COMPONENTS[name], int(number)
+
+
+def _restart(line: _Line) -> Restart:
+    cluster = _cluster(line)
+    component, downtime = None, False
+    while not line.reason_begins:
+        if line.next == DOWNTIME:
+            downtime = True
+        elif component is None:
+            _refuse_option(line)
+            component = _component(line)
+        elif line.next in _COMPONENTS:
+            raise NotUnderstood(f"Restart one component at a time, or leave it out for all of them. {_as_reason(line)}")
+        else:
+            break
+        line.take(line.next)
+    return Restart(cluster, component, downtime, _free_reason(line))
+
+
+def _component(line: _Line) -> Component:
+    """The component that stands here: any other word is refused, or all of the cluster would be restarted."""
+    if line.next in _COMPONENTS:
+        return _COMPONENTS[line.next]
+    near = _nearest(line.next, _COMPONENTS)
+    answer = _instead(line, near) if near else f"{_known_components()} {_as_reason(line)}"
+    raise NotUnderstood(f"There is no component '{echo(line.next)}'. {answer}")
+
+
+def _known_components() -> str:
+    return f"Components: {', '.join(_COMPONENTS)}."
+
+
+USAGES: tuple[Usage, ...] = (
+    Usage("help", "help", "What can be typed.", ("help", ""), _help),
+    Usage("list", "list", "The clusters you may see, and how they are.", ("list",), _list),
+    Usage(
+        "status", "status CLUSTER", "How a cluster is, and what keeps it from being ready.", ("status prod",), _status
+    ),
+    Usage(
+        "plan",
+        "plan stop|start|restart CLUSTER [...]",
+        "What a command would do; changes nothing.",
+        ("plan stop prod", "plan start prod reporting=1", "plan restart prod tm --downtime"),
+        _plan,
+    ),
+    Usage(
+        "stop",
+        "stop CLUSTER [because REASON]",
+        "Takes every component down, in order; volumes stay.",
+        ("stop prod", "stop prod because of the network maintenance", "stop prod network maintenance"),
+        _stop,
+    ),
+    Usage(
+        "start",
+        "start CLUSTER [COMPONENT=N ...] [because REASON]",
+        "Brings every component back to the count it had, or to N.",
+        ("start prod", "start prod reporting=1 nosql=3", "start prod reporting=1 because the maintenance is over"),
+        _start,
+    ),
+    Usage(
+        "restart",
+        "restart CLUSTER [COMPONENT] [--downtime] [because REASON]",
+        "Restarts all components or one, each ready before the next.",
+        ("restart prod", "restart prod tm because of new certificates", "restart prod sql --downtime"),
+        _restart,
+    ),
+    Usage("history", "history [CLUSTER]", "What was done, by whom and why.", ("history", "history prod"), _history),
+    Usage("whoami", "whoami", "Who Slack says you are, and what you may do.", ("whoami",), _whoami),
+)
+"""Every command there is: help shows this table, and suggestions come from it."""
+
+_BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
+_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart"})
+
+RESERVED = frozenset({*_BY_NAME, *BECAUSE})
+"""Words that no cluster can be called."""

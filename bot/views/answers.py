@@ -1,0 +1,217 @@
+"""The private answers to what people type and press."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.access import Role
+from bot.grammar import USAGES
+from bot.status import Line, Status
+from bot.views import claims
+from bot.views.blocks import Message, actions, button, context, escape, message, preformatted, section
+from bot.views.operation import diagnosis_blocks
+from bot.views.plan import VOLUMES, cautions, effect, waves
+from bot.views.words import DOING, duration, listed, mention, when
+from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Refused
+from lifecycle.model import Person, Verb
+from lifecycle.operation import Operation, State
+from lifecycle.plan import Plan
+from storage.proposals import Proposal
+
+SYMBOL = {
+    "ready": ":white_check_mark:",
+    "not ready": ":warning:",
+    "stopping": ":hourglass_flowing_sand:",
+    "stopped": ":octagonal_sign:",
+}
+VERDICT = {State.RUNNING: "running", State.DONE: "done", State.FAILED: "FAILED"}
+
+
+def usages() -> Message:
+    """What can be typed."""
+    lines = [f"`/tml {usage.usage}` {escape(usage.help)}" for usage in USAGES]
+    return message("What /tml understands", [section("*What `/tml` understands*\n" + "\n".join(lines))])
+
+
+def refused(refusal: Refused, link: str | None = None) -> Message:
+    """The refusal's own words, with what the record knows about its reason."""
+    text = str(refusal)
+    lines = [f":no_entry: {escape(text)}"]
+    if isinstance(refusal, AlreadyThere) and refusal.last:
+        ended = refusal.last.ended_at or refusal.last.begun_at
+        lines.append(f"since {when(ended)}, by {mention(refusal.last.requester)} ({refusal.last.id})")
+    if isinstance(refusal, ClusterBusy) and link:
+        lines.append(f"<{link}|Follow {refusal.operation}>")
+    return message(text, [section("\n".join(lines)), context("Nothing was changed.")])
+
+
+def unreachable(error: ClusterError) -> Message:
+    """Kubernetes could not be read, so nothing was decided."""
+    if isinstance(error, Forbidden):
+        text = f"Kubernetes does not let the bot look: {error}"
+    else:
+        text = f"Kubernetes does not answer: {error}. Try again in a moment."
+    return message(text, [section(f":warning: {escape(text)}"), context("Nothing was changed.")])
+
+
+def unrecorded() -> Message:
+    """The database did not take it, so it was not done."""
+    text = "The bot's database did not take this, so nothing was done. Try again in a moment."
+    return message(text, [section(f":warning: {text}")])
+
+
+def broken() -> Message:
+    """A defect; what is known is said."""
+    text = "This went wrong inside the bot. `/tml status CLUSTER` and `/tml history` tell what was begun, if anything."
+    return message(text, [section(f":x: {text}"), context("The trace is in the bot's log.")])
+
+
+def begun(operation: Operation) -> Message:
+    """Acknowledged: it is recorded and has an id."""
+    text = f"{DOING[operation.verb]} {operation.cluster} ({operation.id})"
+    where = f"Follow it in <#{operation.place.channel}>."
+    return message(text, [section(f":arrow_forward: *{escape(text)}*\n{where}")])
+
+
+def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
+    """The second look: plan, effect on traffic and two buttons."""
+    text = f"{proposal.verb.capitalize()} {proposal.cluster}?"
+    lead = ":warning: The cluster changed since you were asked; this is the plan now.\n" if changed else ""
+    because = f"\nbecause {escape(proposal.reason)}" if proposal.reason else ""
+    style = "danger" if proposal.verb is not Verb.START else "primary"
+    return message(
+        text,
+        [
+            section(f"{lead}*{escape(text)}*{because}"),
+            section("\n".join(["*Plan*, each line when the one before is through", *waves(plan)])),
+            section("\n".join([effect(plan), VOLUMES, *cautions(plan)])),
+            actions(
+                button(f"{proposal.verb.capitalize()} {proposal.cluster}", "confirm", proposal.id, style),
+                button("Leave it", "dismiss", proposal.id),
+            ),
+            context(f"{proposal.id} · plan {plan.digest[:12]} · answer until {when(proposal.expires_at)}"),
+        ],
+    )
+
+
+def dismissed() -> Message:
+    text = "Left as it is. Nothing was changed."
+    return message(text, [section(text)])
+
+
+def plan(cluster: str, made: Plan) -> Message:
+    """What would be done, without doing it."""
+    text = f"Plan to {made.verb} {cluster}; nothing was changed"
+    return message(
+        text,
+        [
+            section("\n".join([f":mag: *{escape(text)}*", *waves(made)])),
+            section("\n".join([effect(made), VOLUMES, *cautions(made)])),
+            context(f"plan {made.digest[:12]}"),
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A cluster in `list`."""
+
+    name: str
+    environment: str
+    word: str
+    running: Operation | None
+    last: Operation | None
+
+
+def clusters(glances: Sequence[Glance]) -> Message:
+    """The clusters this person may see."""
+    if not glances:
+        text = "There is no cluster that you may see. `/tml whoami` shows what the bot knows about you."
+        return message(text, [section(text)])
+    lines = [
+        f"*{escape(glance.name)}* ({escape(glance.environment)}) {escape(glance.word)}{_doing(glance)}"
+        for glance in glances
+    ]
+    return message("Clusters", [section("\n".join(lines))])
+
+
+def _doing(glance: Glance) -> str:
+    if glance.running:
+        return f" · {DOING[glance.running.verb].lower()} now ({glance.running.id})"
+    return f" · last: {_outcome(glance.last)}" if glance.last else ""
+
+
+def _outcome(operation: Operation) -> str:
+    moment = operation.ended_at or operation.begun_at
+    return f"{operation.verb} {VERDICT[operation.state]} {when(moment)} by {mention(operation.requester)}"
+
+
+def status(cluster: str, seen: Status, link: str | None) -> Message:
+    """Components, volumes, what runs, what is not as it was left, and why something is unready."""
+    found = seen.discovery
+    text = f"{cluster} is {seen.word}"
+    lead = f"*{escape(text)}* · {escape(found.target.namespace)} · {escape(found.mode)} {escape(found.release)}"
+    notes = _notes(seen, link)
+    return message(
+        text,
+        [
+            section("\n".join([lead, *(_line(line) for line in seen.lines)])),
+            *([section("\n".join(notes))] if notes else []),
+            *diagnosis_blocks(seen.diagnosis),
+            *preformatted(claims.table(found.observed.claims, found.observed.at) if found.observed.claims else []),
+        ],
+    )
+
+
+def _line(line: Line) -> str:
+    counts = f"{line.state.ready}/{line.state.replicas}"
+    remembered = f", {line.state.remembered} remembered" if line.word == "stopped" and line.state.remembered else ""
+    return f"{SYMBOL[line.word]} {line.workload.label} {line.word} ({counts}{remembered})"
+
+
+def _notes(seen: Status, link: str | None) -> list[str]:
+    lines = []
+    if seen.running:
+        name = f"<{link}|{seen.running.id}>" if link else seen.running.id
+        lines.append(
+            f":hourglass_flowing_sand: {DOING[seen.running.verb]} now: {name} by {mention(seen.running.requester)}"
+        )
+    elif seen.last:
+        lines.append(f"Last: {_outcome(seen.last)} ({seen.last.id})")
+    if seen.drift:
+        lines.append(":warning: *No longer as the bot left it*")
+        lines += [f"• {escape(text)}" for text in seen.drift]
+    return lines
+
+
+def history(cluster: str | None, rows: Sequence[tuple[Operation, str | None]]) -> Message:
+    """The newest operations, newest first."""
+    text = f"History of {cluster or 'all clusters'}"
+    if not rows:
+        return message(text, [section(f"*{escape(text)}*\nNothing was done yet.")])
+    return message(text, [section(f"*{escape(text)}*"), *(section(_row(operation, link)) for operation, link in rows)])
+
+
+def _row(operation: Operation, link: str | None) -> str:
+    symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
+    name = f"<{link}|{operation.id}>" if link else operation.id
+    took = f" in {duration(operation.ended_at - operation.begun_at)}" if operation.ended_at else ""
+    because = f": {escape(operation.reason)}" if operation.reason else ""
+    return (
+        f"{symbol[operation.state]} {when(operation.begun_at)} {mention(operation.requester)} *{operation.verb} "
+        f"{escape(operation.cluster)}* {VERDICT[operation.state]}{took} ({name}){because}"
+    )
+
+
+def whoami(person: Person, roles: Mapping[str, Role | None]) -> Message:
+    """Who Slack says this is, and what that allows."""
+    text = f"You are {person.user} of {person.team}"
+    lines = [f"{mention(person)}, to this bot you are `{person.user}` of `{person.team}`"]
+    for role in (Role.OPERATOR, Role.VIEWER, None):
+        names = [escape(name) for name, held in roles.items() if held is role]
+        if names:
+            lines.append(f"{_may(role)}: {listed(names)}")
+    return message(text, [section("\n".join(lines))])
+
+
+def _may(role: Role | None) -> str:
+    return {Role.OPERATOR: "operate", Role.VIEWER: "look at", None: "nothing with"}[role]

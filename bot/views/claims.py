@@ -1,0 +1,38 @@
+"""Claims in the columns of `kubectl get pvc`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.views.words import duration
+from lifecycle.model import Claim
+
+MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+HEADER = ("NAME", "STATUS", "VOLUME", "CAPACITY", "ACCESS MODES", "STORAGECLASS", "AGE")
+
+
+def table(claims: Sequence[Claim], now: datetime) -> list[str]:
+    """A header and a line per claim, columns aligned."""
+    return aligned([HEADER, *(_row(claim, now) for claim in claims)])
+
+
+def _row(claim: Claim, now: datetime) -> tuple[str, ...]:
+    return (
+        claim.name,
+        claim.status,
+        claim.volume,
+        claim.capacity,
+        ",".join(MODES.get(mode, mode) for mode in claim.access_modes),
+        claim.storage_class,
+        duration(now - claim.created_at) if claim.created_at else "<unknown>",
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as text, each column as wide as its widest cell and three spaces."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def unbound(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims whose volume check does not pass."""
+    return [claim for claim in claims if claim.status != "Bound"]

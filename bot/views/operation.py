@@ -1,0 +1,321 @@
+"""An operation as people follow it: one live message, and a thread with each step."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from bot.views import claims
+from bot.views.blocks import (
+    SECTION_LIMIT,
+    Block,
+    Message,
+    actions,
+    button,
+    clipped,
+    context,
+    escape,
+    message,
+    preformatted,
+    section,
+)
+from bot.views.plan import cautions, waves
+from bot.views.words import ARRIVED, DOING, DONE, duration, listed, mention, when
+from lifecycle.decide import phases_from
+from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb, Workload
+from lifecycle.operation import Operation, Outcome, State
+from lifecycle.plain import from_plain
+from lifecycle.plan import Plan
+from lifecycle.runner import limit_of
+from storage.audit import Recorded
+
+NOTES = 4
+"""Diagnosis findings shown in full; the rest is counted."""
+
+GOING = {
+    Action.SCALE_TO_ZERO: "going to 0 (was {replicas}, remembered)",
+    Action.SCALE_UP: "going up to {replicas}",
+    Action.ROLLOUT_RESTART: "rolling {replicas}",
+}
+
+
+def headline(operation: Operation) -> str:
+    """Verdict, cluster and reason: what a phone shows first."""
+    match operation.state:
+        case State.RUNNING:
+            lead = f"{DOING[operation.verb]} {operation.cluster}"
+        case State.DONE:
+            lead = f"{DONE[operation.verb]} {operation.cluster}"
+        case State.FAILED:
+            lead = f"FAILED to {operation.verb} {operation.cluster}"
+    return f"{lead}: {_why(operation)}" if _why(operation) else lead
+
+
+def _why(operation: Operation) -> str:
+    if operation.outcome and operation.state is State.FAILED:
+        return operation.outcome.error or _diagnosis(operation.outcome).headline
+    return operation.reason
+
+
+def _diagnosis(outcome: Outcome) -> Diagnosis:
+    return outcome.diagnosis or Diagnosis()
+
+
+def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
+    """The one message that changes while the operation runs."""
+    symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
+    lines = [f"{symbol[operation.state]} *{escape(_title(operation))}*", _asked(operation)]
+    return message(
+        escape(headline(operation)),
+        [section("\n".join(lines)), section("\n".join(_progress(operation, entries))), context(_footer(operation))],
+    )
+
+
+def _title(operation: Operation) -> str:
+    if operation.state is State.RUNNING:
+        return f"{DOING[operation.verb]} {operation.cluster}"
+    took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
+    if operation.state is State.DONE:
+        return f"{DONE[operation.verb]} {operation.cluster} in {took}"
+    return f"FAILED to {operation.verb} {operation.cluster} after {took}"
+
+
+def _asked(operation: Operation) -> str:
+    because = f", because {escape(operation.reason)}" if operation.reason else ""
+    return f"{mention(operation.requester)} asked to {operation.verb} it{because}"
+
+
+def _progress(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
+    arrived = {name for entry in entries if entry.kind == "arrived" for name in entry.data["workloads"]}
+    sent = {_stepped(entry.data) for entry in entries if entry.kind == "step"}
+    order = reversed(operation.goal.scope.workloads) if operation.verb is Verb.STOP else operation.goal.scope.workloads
+    return [_line(operation, workload, arrived, sent) for workload in order] + _late(operation)
+
+
+def _line(operation: Operation, workload: Workload, arrived: set[str], sent: set[str]) -> str:
+    name = str(workload.ref)
+    if name in arrived:
+        return f":white_check_mark: *{workload.label}* {ARRIVED[operation.verb]}"
+    if operation.state is not State.RUNNING:
+        return f":x: *{workload.label}* not {ARRIVED[operation.verb]}"
+    if name in sent:
+        return f":hourglass_flowing_sand: *{workload.label}* {DOING[operation.verb].lower()}"
+    return f":white_circle: *{workload.label}* waits"
+
+
+def _late(operation: Operation) -> list[str]:
+    if operation.late_at is None or operation.ended_at is None:
+        return []
+    after = duration(operation.late_at - operation.ended_at)
+    return [f":information_source: reached after all, {after} after the operation had given up"]
+
+
+def _footer(operation: Operation) -> str:
+    parts = [operation.id, operation.target.namespace, f"began {when(operation.begun_at)}"]
+    if operation.state is State.RUNNING and operation.phase_begun_at:
+        phase = phases_from(operation.verb, operation.phase)[0]
+        parts.append(f"gives up {when(operation.phase_begun_at + limit_of(phase, operation))}")
+    if operation.ended_at:
+        parts.append(f"ended {when(operation.ended_at)}")
+    return " · ".join(parts)
+
+
+def thread(operation: Operation, entries: Sequence[Recorded]) -> Message | None:
+    """One reply for these entries, in order; None when none of them has anything to say."""
+    blocks = [block for entry in entries for block in _told(operation, entry)]
+    return message(escape(headline(operation)), joined(blocks)) if blocks else None
+
+
+def joined(blocks: Sequence[Block]) -> list[Block]:
+    """Small lines that follow each other become one block: calmer to read, and within Slack's 50."""
+    kept: list[Block] = []
+    for block in blocks:
+        if kept and block["type"] == kept[-1]["type"] == "context":
+            text = kept[-1]["elements"][0]["text"] + "\n" + block["elements"][0]["text"]
+            if len(text) <= SECTION_LIMIT:
+                kept[-1] = context(text)
+                continue
+        kept.append(block)
+    return kept
+
+
+def _told(operation: Operation, entry: Recorded) -> list[Block]:
+    tell = TELLERS.get(entry.kind)
+    return tell(operation, entry.data, entry.at) if tell else []
+
+
+def _begun(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    plan = from_plain(Plan, data["plan"])
+    return [section("\n".join(["*Plan*", *waves(plan), *cautions(plan)]))]
+
+
+def _taken(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    if data["first"]:
+        return []
+    return [context(f":arrows_counterclockwise: taken up by {escape(data['executor'])}, goes on where it was")]
+
+
+def _step(operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    label = _label(operation, _stepped(data))
+    again = f" (attempt {data['attempts']})" if data["attempts"] > 1 else ""
+    return [context(f":arrow_forward: *{label}* {GOING[Action(data['action'])].format(**data)}{again}")]
+
+
+def _stepped(data: Any) -> str:
+    return str(Ref(Kind(data["kind"]), data["name"]))
+
+
+def _step_failed(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    return [context(f":warning: {_stepped(data)}: {escape(clipped(data['error'], 300))}")]
+
+
+def _arrived(operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    labels = [_label(operation, name) for name in data["workloads"]]
+    return [context(f":white_check_mark: {listed(labels)} {ARRIVED[operation.verb]}")]
+
+
+def _exit(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    return [context(_exit_line(data["pod"], data["container"], data["code"]))]
+
+
+def _exit_line(pod: str, container: str, code: int) -> str:
+    if code == KILLED:
+        return f":warning: {pod}/{container} was KILLED (exit {code}): it did not stop within its grace period"
+    mark = ":white_check_mark:" if code == 0 else ":warning:"
+    return f"{mark} {pod}/{container} ended with exit code {code}"
+
+
+def _slow(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    findings = data["diagnosis"]["findings"]
+    because = f"{findings[0]['object']}: {findings[0]['message']}" if findings else "nothing conspicuous was found"
+    return [context(f":hourglass_flowing_sand: slow, because {escape(clipped(because, 400))}")]
+
+
+def _late_told(operation: Operation, _data: Any, at: datetime) -> list[Block]:
+    after = duration(at - (operation.ended_at or at))
+    return [section(f":information_source: *{ARRIVED[operation.verb]} after all*, {after} after the deadline")]
+
+
+def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
+    outcome = operation.outcome
+    if outcome is None:
+        return []
+    if operation.state is State.DONE:
+        return [*_done(operation, outcome), *_volumes(operation, outcome, at)]
+    return [*_failed(operation, outcome), *_volumes(operation, outcome, at), _buttons(operation)]
+
+
+def _done(operation: Operation, outcome: Outcome) -> list[Block]:
+    took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
+    lines = [f":white_check_mark: *{escape(operation.cluster)} is {ARRIVED[operation.verb]}* after {took}"]
+    lines += _traffic_lines(outcome.traffic)
+    lines += [_exit_line(end.pod, end.container, end.code) for end in outcome.exits if end.code != 0]
+    lines += [f":warning: the end of {name} was not seen: unknown whether it was killed" for name in outcome.unseen]
+    lines += _databases_clean(outcome.exits, outcome.unseen)
+    lines += _left(operation)
+    if operation.goal.unverified:
+        lines.append(
+            ":warning: pods ready, *replication not checked*: several sql pods of an untethered cluster. Run in one of "
+            "them: `SELECT member_host, member_state FROM performance_schema.replication_group_members;` "
+            "every member has to be ONLINE; if none is, bootstrap the group again"
+        )
+    return [section("\n".join(lines))]
+
+
+def _left(operation: Operation) -> list[str]:
+    if operation.verb is not Verb.START:
+        return []
+    left = [operation.goal.topology[ref] for ref in operation.goal.left]
+    return [f":information_source: {one.label} stays at zero; `{one.component}=N` would start it" for one in left]
+
+
+def _databases_clean(exits: Sequence[Exit], unseen: Sequence[str]) -> list[str]:
+    if not exits or unseen or any(end.code for end in exits):
+        return []
+    return [f":white_check_mark: every database container ended by itself (exit 0): {listed([e.pod for e in exits])}"]
+
+
+def _traffic_lines(traffic: Traffic | None) -> list[str]:
+    if traffic is None:
+        return []
+    mark = ":white_check_mark:" if traffic.verdict == Traffic.ANSWERS else ":warning:"
+    where = f" at {escape(traffic.address)}" if traffic.address else ""
+    detail = f" ({escape(clipped(traffic.detail, 200))})" if traffic.detail else ""
+    return [f"{mark} {traffic.verdict}{where}{detail}"]
+
+
+def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
+    lines = [f":x: *{escape(operation.cluster)}: the {operation.verb} failed*"]
+    if outcome.error:
+        lines.append(escape(clipped(outcome.error, 500)))
+    lines.append(f"done: {listed([_label(operation, name) for name in outcome.done])}")
+    lines.append(f"not done: {listed([_label(operation, name) for name in outcome.missing])}")
+    lines.append("Nothing was rolled back.")
+    return [
+        section("\n".join(lines)),
+        *diagnosis_blocks(_diagnosis(outcome)),
+        section(
+            f"*Go on with*\n`/tml {operation.verb} {operation.cluster}` once the cause is mended: it goes on from "
+            f"here\n`/tml status {operation.cluster}` looks again"
+        ),
+        *_by_hand(operation, outcome),
+    ]
+
+
+def _label(operation: Operation, name: str) -> str:
+    return next(workload.label for workload in operation.goal.topology if str(workload.ref) == name)
+
+
+def diagnosis_blocks(diagnosis: Diagnosis) -> list[Block]:
+    blocks: list[Block] = []
+    for finding in diagnosis.findings[:NOTES]:
+        blocks.append(section(f":mag: *{escape(finding.object)}* {escape(finding.reason)}\n{escape(finding.message)}"))
+        blocks += preformatted(finding.log)
+    if len(diagnosis.findings) > NOTES:
+        blocks.append(context(f"and {len(diagnosis.findings) - NOTES} more"))
+    return blocks
+
+
+def _by_hand(operation: Operation, outcome: Outcome) -> list[Block]:
+    if not outcome.by_hand:
+        return []
+    where = f"--context {operation.target.context} " if operation.target.context else ""
+    lines = [
+        line.replace("kubectl ", f"kubectl {where}-n {operation.target.namespace} ", 1) for line in outcome.by_hand
+    ]
+    return [section("*Or by hand*, in this order, each when the one before is through"), *preformatted(lines)]
+
+
+def _volumes(operation: Operation, outcome: Outcome, at: datetime) -> list[Block]:
+    if not outcome.claims:
+        return []
+    bad = claims.unbound(outcome.claims)
+    before = {claim.name for claim in claims.unbound(operation.goal.claims)}
+    lines = [f"*Volumes* {len(outcome.claims) - len(bad)} of {len(outcome.claims)} Bound"]
+    for claim in bad:
+        since = " (it was not before either)" if claim.name in before else ""
+        lines.append(f":warning: {claim.name} is {claim.status}{since}")
+    gone = {claim.name for claim in operation.goal.claims} - {claim.name for claim in outcome.claims}
+    lines += [f":warning: {name} was there at the beginning and is not any more" for name in sorted(gone)]
+    return [section("\n".join(lines)), *preformatted(claims.table(outcome.claims, at))]
+
+
+def _buttons(operation: Operation) -> Block:
+    again = f"{operation.verb.capitalize()} again"
+    return actions(
+        button(again, "again", operation.id),
+        button("Status", "status", operation.id),
+    )
+
+
+Teller = Callable[[Operation, Any, datetime], list[Block]]
+TELLERS: dict[str, Teller] = {
+    "begun": _begun,
+    "taken": _taken,
+    "step": _step,
+    "step-failed": _step_failed,
+    "arrived": _arrived,
+    "exit": _exit,
+    "slow": _slow,
+    "finished": _finished,
+    "late": _late_told,
+}

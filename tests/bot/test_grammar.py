@@ -1,0 +1,324 @@
+"""The words: what each line means, what is answered to the others, and that nothing else ever happens."""
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.grammar import (
+    USAGES,
+    Command,
+    Help,
+    History,
+    List,
+    Options,
+    PlanOf,
+    Restart,
+    Start,
+    Status,
+    Stop,
+    Whoami,
+    normalised,
+    parse,
+    unescaped,
+)
+from lifecycle.errors import NotUnderstood
+from lifecycle.model import Component, Verb
+
+CLUSTERS = ("prod", "staging")
+NOSQL, SQL, TM, REPORTING = Component.NOSQL, Component.SQL, Component.TM, Component.REPORTING
+
+
+def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
+    with pytest.raises(NotUnderstood) as raised:
+        parse(text, clusters)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("", Help()),
+        ("   ", Help()),
+        ("help", Help()),
+        ("help stop", Help()),
+        ("list", List()),
+        ("whoami", Whoami()),
+        ("status prod", Status("prod")),
+        ("history", History()),
+        ("history staging", History("staging")),
+        ("stop prod", Stop("prod")),
+        ("stop prod because of maintenance", Stop("prod", "of maintenance")),
+        ("stop prod because: maintenance", Stop("prod", "maintenance")),
+        ("stop prod maintenance  tonight", Stop("prod", "maintenance  tonight")),
+        ("stop prod - maintenance", Stop("prod", "maintenance")),
+        ("stop prod – maintenance – again", Stop("prod", "maintenance – again")),
+        ("stop prod because", Stop("prod")),
+        ("stop prod because tm is on fire", Stop("prod", "tm is on fire")),
+        ("stop prod because --force was typed", Stop("prod", "--force was typed")),
+        ("stop prod because because", Stop("prod", "because")),
+        ("STOP Prod BECAUSE Of Me", Stop("prod", "Of Me")),
+        ("/tml stop prod", Stop("prod")),
+        ("start prod", Start("prod")),
+        ("start prod reporting=1", Start("prod", counts={REPORTING: 1})),
+        ("start prod reporting=0 nosql=3 all done", Start("prod", "all done", {REPORTING: 0, NOSQL: 3})),
+        ("start prod nosql=99 because NOSQL=1 was little", Start("prod", "NOSQL=1 was little", {NOSQL: 99})),
+        ("start prod Reporting=1", Start("prod", counts={REPORTING: 1})),
+        ("restart prod", Restart("prod")),
+        ("restart prod tm", Restart("prod", TM)),
+        ("restart prod sql --downtime", Restart("prod", SQL, downtime=True)),
+        ("restart prod --downtime sql because it hangs", Restart("prod", SQL, downtime=True, reason="it hangs")),
+        ("restart prod tm new certificates", Restart("prod", TM, reason="new certificates")),
+        ("restart prod --downtime", Restart("prod", downtime=True)),
+        ("plan stop prod", PlanOf(Verb.STOP, "prod")),
+        ("plan stop prod because of nothing", PlanOf(Verb.STOP, "prod")),
+        ("plan start prod reporting=2", PlanOf(Verb.START, "prod", options=Options(counts={REPORTING: 2}))),
+        ("plan restart prod tm --downtime", PlanOf(Verb.RESTART, "prod", TM, Options(downtime=True))),
+    ],
+)
+def test_a_line_means_one_command(text: str, command: Command) -> None:
+    assert parse(text, CLUSTERS) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("stop\u00a0prod", Stop("prod")),
+        ("\u200bstop \u200bprod\ufeff", Stop("prod")),
+        ("stop \u200b prod", Stop("prod")),
+        ("“stop” ‘prod’", Stop("prod")),
+        ("`/tml stop prod`", Stop("prod")),
+        ("ｓｔｏｐ\u3000ｐｒｏｄ", Stop("prod")),
+        ("start prod ｒｅｐｏｒｔｉｎｇ＝２", Start("prod", counts={REPORTING: 2})),
+        ("restart prod sql —downtime", Restart("prod", SQL, downtime=True)),
+        ("restart prod sql –downtime", Restart("prod", SQL, downtime=True)),
+        ("restart prod sql -–downtime", Restart("prod", SQL, downtime=True)),
+        ("restart prod sql ‑‑downtime", Restart("prod", SQL, downtime=True)),
+        ("stop prod because “it’s” – really", Stop("prod", "“it’s” – really")),
+        ("stop prod because\u00a0 a\u00a0b \u200b", Stop("prod", "a\u00a0b")),
+        ("stop prod because a &lt; b &amp;&amp; c &gt; d", Stop("prod", "a < b && c > d")),
+        ("stop prod because &amp;lt; is shown", Stop("prod", "&lt; is shown")),
+        ("stop prod because <@U1|bob> said so", Stop("prod", "<@U1|bob> said so")),
+        ("stop prod <@U1|bob> said so", Stop("prod", "<@U1|bob> said so")),
+        ("stop\nprod\nbecause\nof this", Stop("prod", "of this")),
+    ],
+)
+def test_what_copy_and_paste_did_is_undone_in_the_words_and_left_in_the_reason(text: str, command: Command) -> None:
+    assert parse(text, CLUSTERS) == command
+
+
+def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
+    assert parse("status eu–west—1", ("eu-west-1",)) == Status("eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("stpo prod", "There is no command 'stpo'. Did you mean: /tml stop prod"),
+        ("stpo prdo", "There is no command 'stpo'. Did you mean: /tml stop prod"),
+        ("strat prod reporting=1", "There is no command 'strat'. Did you mean: /tml start prod reporting=1"),
+        (
+            "restrat prod tm --downtime x",
+            "There is no command 'restrat'. Did you mean: /tml restart prod tm --downtime",
+        ),
+        ("stpo", "There is no command 'stpo'. It is written: /tml stop CLUSTER [because REASON]"),
+        ("stpo elsewhere", "There is no command 'stpo'. It is written: /tml stop CLUSTER [because REASON]"),
+        ("whoim", "There is no command 'whoim'. Did you mean: /tml whoami"),
+        ("histroy prod", "There is no command 'histroy'. Did you mean: /tml history"),
+        ("--help", "There is no command '--help'. Did you mean: /tml help"),
+        ("plna stop prod", "There is no command 'plna'. It is written: /tml plan stop|start|restart CLUSTER [...]"),
+        ("qqqq", "There is no command 'qqqq'. /tml help lists all there is."),
+        ("prod stop", "The command comes first. Did you mean: /tml stop prod"),
+        ("prod", "The command comes first. Did you mean: /tml status prod"),
+        ("stop prdo", "There is no cluster 'prdo'. Did you mean: /tml stop prod"),
+        (
+            "restart prdo tm --downtime because x",
+            "There is no cluster 'prdo'. Did you mean: /tml restart prod tm --downtime",
+        ),
+        ("plan stop prdo", "There is no cluster 'prdo'. Did you mean: /tml plan stop prod"),
+        (
+            "stop elsewhere",
+            "There is no cluster 'elsewhere'. Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]",
+        ),
+        ("stop", "Which cluster? Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]"),
+        ("stop because x", "Which cluster? Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]"),
+        ("plan", "A plan of what? It is written: /tml plan stop|start|restart CLUSTER [...]"),
+        ("plan stpo prod", "A plan of what? Did you mean: /tml plan stop prod"),
+        ("plan prod", "A plan of what? It is written: /tml plan stop|start|restart CLUSTER [...]"),
+        ("start prod reporting=x", "'reporting=x': a count is a whole number from 0 to 99."),
+        ("start prod reporting=", "'reporting=': a count is a whole number from 0 to 99."),
+        ("start prod reporting=-1", "'reporting=-1': a count is a whole number from 0 to 99."),
+        ("start prod reporting=−1", "'reporting=-1': a count is a whole number from 0 to 99."),
+        ("start prod reporting=100", "'reporting=100': a count is a whole number from 0 to 99."),
+        ("start prod reporting=1.5", "'reporting=1.5': a count is a whole number from 0 to 99."),
+        ("start prod nosql=1 nosql=2", "There are two counts for nosql; give one."),
+        ("start prod noslq=1", "There is no component 'noslq'. Did you mean: /tml start prod nosql=1"),
+        (
+            "start prod qq=1",
+            "There is no component 'qq'. Components: nosql, log, cm, sql, cache, tm, reporting.",
+        ),
+        (
+            "start prod reporting",
+            (
+                "How many of reporting? A count is written reporting=N. "
+                "If it belongs to the reason: /tml start prod because reporting"
+            ),
+        ),
+        ("restart prod chace", "There is no component 'chace'. Did you mean: /tml restart prod cache"),
+        (
+            "restart prod grafana",
+            (
+                "There is no component 'grafana'. Components: nosql, log, cm, sql, cache, tm, reporting. "
+                "If it belongs to the reason: /tml restart prod because grafana"
+            ),
+        ),
+        (
+            "restart prod sql cache",
+            (
+                "Restart one component at a time, or leave it out for all of them. "
+                "If it belongs to the reason: /tml restart prod sql because cache"
+            ),
+        ),
+        (
+            "restart prod sql --downtme",
+            "`restart` has no option '--downtme'. Did you mean: /tml restart prod sql --downtime",
+        ),
+        ("restart prod -downtime", "`restart` has no option '-downtime'. Did you mean: /tml restart prod --downtime"),
+        ("stop prod --remove", "`stop` has no option '--remove'. It is written: /tml stop CLUSTER [because REASON]"),
+        (
+            "stop prod --downtime",
+            "`stop` has no option '--downtime'. It is written: /tml stop CLUSTER [because REASON]",
+        ),
+        (
+            "plan stop prod --x",
+            "`stop` has no option '--x'. It is written: /tml plan stop|start|restart CLUSTER [...]",
+        ),
+        (
+            "stop prod tm is slow",
+            (
+                "`stop` takes one whole cluster, so 'tm' is too much here. "
+                "If it belongs to the reason: /tml stop prod because tm is slow"
+            ),
+        ),
+        (
+            "stop prod staging",
+            (
+                "`stop` takes one whole cluster, so 'staging' is too much here. "
+                "If it belongs to the reason: /tml stop prod because staging"
+            ),
+        ),
+        ("status prod staging", "'staging' is too much here. Did you mean: /tml status prod"),
+        ("list prod", "'prod' is too much here. Did you mean: /tml list"),
+        ("whoami because", "'because' is too much here. Did you mean: /tml whoami"),
+        ("stop prod " + "x" * 501, "The reason has 501 characters; at most 500 are kept. Shorten it."),
+    ],
+)
+def test_what_is_not_understood_gets_one_answer(text: str, answer: str) -> None:
+    assert refusal(text) == answer
+
+
+def test_the_only_cluster_is_suggested_and_not_taken() -> None:
+    assert refusal("stop", ("prod",)) == "Which cluster? Did you mean: /tml stop prod"
+
+
+def test_without_any_cluster_that_is_said() -> None:
+    assert refusal("status prod", ()).startswith("There is no cluster 'prod'. None is known here.")
+
+
+def test_many_clusters_are_not_all_listed() -> None:
+    assert "c11 and 28 more." in refusal("stop zzzzzz", tuple(f"c{number}" for number in range(40)))
+
+
+def test_a_reason_may_have_500_characters() -> None:
+    assert parse("stop prod " + "x" * 500, CLUSTERS) == Stop("prod", "x" * 500)
+
+
+@pytest.mark.parametrize("example", [example for usage in USAGES for example in usage.examples])
+def test_every_example_of_the_table_is_understood(example: str) -> None:
+    parse(example, CLUSTERS)
+
+
+@pytest.mark.parametrize("usage", USAGES, ids=lambda usage: usage.name)
+def test_every_usage_begins_with_its_name_and_has_a_line_of_help(usage: object) -> None:
+    name, written, text = (getattr(usage, field) for field in ("name", "usage", "help"))
+    assert written.split()[0] == name
+    assert text
+    assert "\n" not in text
+
+
+def answer_to(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
+    """What is answered to what is not understood; empty when it is a command."""
+    try:
+        parse(text, clusters)
+    except NotUnderstood as error:
+        return str(error) or "nothing at all"
+    return ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "stop {}",
+        "start prod {}=1",
+        "start prod nosql={}",
+        "restart prod {}",
+        "restart prod sql --{}",
+        "stop prod tm {}",
+        "status prod {}",
+        "plan {}",
+        "stpo prod {}",
+        "start prdo {}=1",
+    ],
+)
+@pytest.mark.parametrize("sign", ["x", "<!channel> ", "`*_~ ", "ab "])
+def test_an_answer_repeats_at_most_80_characters_on_one_line(text: str, sign: str) -> None:
+    answer = answer_to(text.format(sign * 400))
+    repeated = sum(len(match[0]) for match in re.finditer(f"(?:{re.escape(sign)})+", answer))
+    assert repeated <= 80
+    assert "\n" not in answer
+
+
+WORDS = st.sampled_from(
+    [
+        *(usage.name for usage in USAGES),
+        *CLUSTERS,
+        *("tm", "sql", "nosql=2", "reporting=x", "because", "--downtime", "—downtime", "–", "stpo", "prdo"),
+        *("“prod”", "ＴＭ", "\u200b", "prod\u00a0tm", "&amp;", "<@U1|bob>", "`", "/tml"),
+    ]
+)
+LINES = st.lists(WORDS | st.text(max_size=6), max_size=7).map(" ".join)
+
+
+@given(st.text() | LINES, st.lists(st.text(max_size=8), max_size=3))
+def test_any_text_is_a_command_or_gets_an_answer(text: str, clusters: list[str]) -> None:
+    assert answer_to(text) != "nothing at all"
+    assert answer_to(text, tuple(clusters)) != "nothing at all"
+
+
+def outcome(text: str) -> Command | str:
+    """What came of it but for the reason, which keeps the person's own signs."""
+    try:
+        command = parse(text, CLUSTERS)
+    except NotUnderstood as error:
+        return type(error).__name__
+    return dataclasses.replace(command, reason="") if isinstance(command, Stop | Start | Restart) else command
+
+
+@given(st.text(max_size=150) | LINES)
+def test_normalised_text_stays_as_it_is_and_means_the_same(text: str) -> None:
+    plain = normalised(unescaped(text))
+    assert normalised(plain) == plain
+    if "&" not in plain:
+        assert outcome(plain) == outcome(text)
+
+
+@given(st.text(max_size=200))
+def test_a_reason_is_kept_as_it_was_typed(reason: str) -> None:
+    typed = reason.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    command = parse(f"stop prod because {typed}", CLUSTERS)
+    assert isinstance(command, Stop)
+    assert command.reason in reason
+    assert normalised(command.reason) in normalised(reason)

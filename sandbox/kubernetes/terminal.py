@@ -1,0 +1,77 @@
+"""A command in a container over a WebSocket, in the channels that kubectl and the official clients speak."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+
+from sandbox.kubernetes import status
+from sandbox.kubernetes.call import TRUE, Call
+from sandbox.kubernetes.resources import PODS, Object
+from sandbox.kubernetes.store import Store
+
+PodLogs = Callable[[str, str, str, int | None, bool], Awaitable[str]]
+"""(namespace, pod, container, tail lines, previous) to text; may raise ApiError."""
+PodExec = Callable[[str, str, str, Sequence[str]], Awaitable[tuple[int, str, str]]]
+"""(namespace, pod, container, command) to (exit code, stdout, stderr); may raise ApiError."""
+
+_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+_STDOUT, _STDERR, _STATUS = b"\x01", b"\x02", b"\x03"
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+
+def chosen_container(store: Store, call: Call) -> str:
+    """The container that is meant. Raises ApiError: 404 no such pod, 400 no such container or several."""
+    pod = store.get(PODS, call.target.namespace, call.target.name)
+    names = [one["name"] for key in ("containers", "initContainers") for one in pod["spec"].get(key) or []]
+    asked = call.query.get("container") or (pod["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
+    if asked and asked not in names:
+        raise status.bad_request(f"container {asked} is not valid for pod {call.target.name}")
+    if not asked and len(pod["spec"].get("containers", [])) > 1:
+        listed = " ".join(names)
+        raise status.bad_request(
+            f"a container name must be specified for pod {call.target.name}, choose one of: [{listed}]"
+        )
+    return str(asked or names[0])
+
+
+async def read_log(store: Store, call: Call, logs: PodLogs) -> str:
+    """The log up to now; following it ends at once."""
+    container = chosen_container(store, call)
+    tail = call.query.get("tailLines")
+    previous = call.query.get("previous") in TRUE
+    lines = int(tail) if tail else None
+    return await logs(call.target.namespace, call.target.name, container, lines, previous)
+
+
+async def run_command(request: web.Request, store: Store, call: Call, run: PodExec) -> web.WebSocketResponse:
+    container = chosen_container(store, call)
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        raise status.bad_request("Upgrade request required")
+    if not call.commands:
+        raise status.bad_request("you must specify at least 1 command for the container")
+    outcome = await run(call.target.namespace, call.target.name, container, call.commands)
+    return await _tell(request, call, *outcome)
+
+
+async def _tell(request: web.Request, call: Call, code: int, stdout: str, stderr: str) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(protocols=_PROTOCOLS, timeout=0.5)
+    await socket.prepare(request)
+    for channel, name, text in ((_STDOUT, "stdout", stdout), (_STDERR, "stderr", stderr)):
+        if text and call.query.get(name) in TRUE:
+            await socket.send_bytes(channel + text.encode())
+    await socket.send_bytes(_STATUS + json.dumps(_outcome(code)).encode())
+    await socket.close()
+    return socket
+
+
+def _outcome(code: int) -> Object:
+    if code == 0:
+        return {"metadata": {}, "status": "Success"}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"command terminated with non-zero exit code: exit status {code}",
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
+    }

@@ -1,0 +1,175 @@
+"""The database: one writer at a time, readers that never wait, every fault one error."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from storage.migrations import upgrade
+
+TOLD = "messages-changed"
+"""The mark in a connection's ``info`` while its transaction has changed what people are to be shown."""
+
+BUSY_TIMEOUT = 5000
+"""Milliseconds that SQLite waits for another process's transaction."""
+
+WRITER_PRAGMAS = (
+    f"busy_timeout={BUSY_TIMEOUT}",  # first: the change to WAL may have to wait, too
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "recursive_triggers=ON",
+)
+READER_PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT}", "query_only=ON")
+
+
+class StorageError(Exception):
+    """The database did not do it (locked, full, read-only, unreachable, a promise broken); nothing was written.
+
+    The cause is the driver's or SQLAlchemy's own error.
+    """
+
+
+class Changes:
+    """Wakes the projector when what people are to be shown has changed in this process.
+
+    A change between two waits is not lost: the next wait returns at once. Made for one listener.
+    """
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def tell(self) -> None:
+        self._event.set()
+
+    async def changed(self, within: float) -> bool:
+        """Whether something was committed since the last call; False when ``within`` seconds passed without."""
+        try:
+            async with asyncio.timeout(within):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+class Database:
+    """An open database of the newest schema. Made by ``open_database``."""
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
+        self.changes = Changes()
+        self._writer = writer
+        self._reader = reader
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Write: all of the block or nothing of it. Commits at the end of the block, and only then wakes ``changes``.
+
+        Not to be nested, and nothing but the database is to be awaited in it. Raises StorageError.
+        """
+        async with self._turn:
+            with faults():
+                async with self._writer.connect() as connection:
+                    await connection.begin()
+                    connection.info.pop(TOLD, None)
+                    yield connection
+                    await self._commit(connection)
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        """A cancelled caller waits for the end of it, so that it is never unknown whether it was committed."""
+        commit = asyncio.ensure_future(connection.commit())
+        try:
+            await asyncio.shield(commit)
+        finally:
+            await asyncio.wait({commit})
+            if commit.exception() is None and connection.info.pop(TOLD, False):
+                self.changes.tell()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Read one moment's state; waits for no writer and cannot write. Raises StorageError."""
+        with faults():
+            async with self._reader.connect() as connection:
+                yield connection
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    """Open the SQLite file at ``url``, make it if need be (0600, its folder 0700), and bring its schema up to date.
+
+    Raises StorageError, and ValueError for a URL that is no SQLite file's.
+    """
+    address = file_address(url)
+    make_file(Path(address.database or ""))
+    writer = create_async_engine(address, pool_size=1, max_overflow=0, pool_timeout=60)
+    reader = create_async_engine(address, pool_size=5, max_overflow=15)
+    begin_with(writer, "BEGIN IMMEDIATE", WRITER_PRAGMAS)
+    begin_with(reader, "BEGIN", READER_PRAGMAS)
+    try:
+        database = Database(writer, reader)
+        async with database.transaction() as connection:
+            await connection.run_sync(upgrade)
+        yield database
+    finally:
+        await reader.dispose()
+        await writer.dispose()
+
+
+def file_address(url: str) -> URL:
+    """The same URL with the asyncio driver; one file, because writer and readers have to see the same data."""
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        raise ValueError(f"{address.get_backend_name()} is not supported: the database is an SQLite file")
+    if address.database in (None, "", ":memory:") or str(address.database).startswith("file:"):
+        raise ValueError("the database's URL names no plain file: write sqlite+aiosqlite:////data/tml-bot.db")
+    return address.set(drivername="sqlite+aiosqlite")
+
+
+def make_file(path: Path) -> None:
+    """SQLite gives its -wal and -shm files the mode of the database file."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StorageError(f"the database file cannot be made: {error}") from error
+
+
+def begin_with(engine: AsyncEngine, statement: str, pragmas: tuple[str, ...]) -> None:
+    """Let SQLAlchemy begin transactions instead of sqlite3, which would do so only before the first write.
+
+    See "Serializable isolation / Savepoints / Transactional DDL" in SQLAlchemy's SQLite dialect.
+    """
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Translate at the door. The text names no parameters: they hold people's words."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(f"the database did not do it: {error.orig}") from error
+    except CommandError as error:
+        raise StorageError(f"the database is not of this version of the program: {error}") from error
+    except SQLAlchemyError as error:
+        raise StorageError(f"the database did not do it: {type(error).__name__}") from error

@@ -1,0 +1,259 @@
+"""The journal of the running operations: each method one transaction, with its entry in the audit log."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lifecycle.errors import Fenced
+from lifecycle.model import Diagnosis, Exit, Observed, Step
+from lifecycle.operation import Operation, Outcome, State
+from lifecycle.plain import canonical, to_plain
+from lifecycle.ports import Clock, Result
+from storage.audit import Entry, append, moment
+from storage.database import Database
+from storage.messages import LIVE, tell, want
+from storage.moments import stored
+from storage.operations import read_in
+from storage.tables import arrivals, exits, operations, steps
+
+DONE = "done"
+"""The result of a step that Kubernetes accepted; every other result is the error's text."""
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One transaction on one operation: what is written in it has one time."""
+
+    connection: AsyncConnection
+    operation: Operation
+    at: datetime
+
+    async def note(self, kind: str, data: Mapping[str, Any]) -> int:
+        """For the record only."""
+        return await append(self.connection, self._entry(kind, data), self.at)
+
+    async def told(self, kind: str, data: Mapping[str, Any]) -> int:
+        """For the record, and a line in the thread."""
+        return await tell(self.connection, self._entry(kind, data), self.at)
+
+    async def show(self, entry: str) -> None:
+        await want(self.connection, self.operation.id, entry, self.operation.place)
+
+    def _entry(self, kind: str, data: Mapping[str, Any]) -> Entry:
+        operation = self.operation
+        return Entry(kind, None, operation.cluster, operation.id, operation.place, data)
+
+
+class DatabaseJournal:
+    """Implements lifecycle.ports.Journal."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def take(self, operation: Operation, executor: str, epoch: int) -> Operation:
+        """Told only when somebody else had it before: a take-over."""
+        if epoch <= operation.epoch:
+            raise ValueError(f"epoch {epoch} does not follow {operation.epoch}")
+        async with self._writing(operation) as page:
+            before = (await read_in(page.connection, operation.id)).executor
+            await self._set(page, executor=executor, epoch=epoch)
+            write = page.note if before in (None, executor) else page.told
+            await write("taken", {"executor": executor, "epoch": epoch, "before": before, "first": before is None})
+            return await read_in(page.connection, operation.id)
+
+    async def entered(self, operation: Operation, limit: timedelta) -> Operation:
+        """The limit goes into the audit log, in seconds."""
+        async with self._writing(operation) as page:
+            if (await read_in(page.connection, operation.id)).phase_begun_at is None:
+                await self._set(page, phase_begun_at=stored(page.at))
+                await page.note("entered", {"phase": operation.phase, "limit": round(limit.total_seconds())})
+            return await read_in(page.connection, operation.id)
+
+    async def record(self, operation: Operation, steps: Sequence[Step], observed: Observed) -> None:
+        """One entry for each step, numbered by wave; the thread has a line for each that is new, all due at once."""
+        if not steps:
+            return
+        async with self._writing(operation) as page:
+            await self._set(page, waves=operations.c.waves + 1)
+            wave = await page.connection.scalar(select(operations.c.waves).where(operations.c.id == operation.id))
+            entries = [await self._step(page, step, observed, wave or 0) for step in steps]
+            await page.show(LIVE)
+            for seq, attempts in entries:
+                if attempts == 1:
+                    await page.show(str(seq))
+
+    async def _step(self, page: _Page, step: Step, observed: Observed, wave: int) -> tuple[int, int]:
+        """Its entry's seq, and how often it was tried with this."""
+        state = observed.workloads.get(step.workload)
+        uid = (state and state.uid) or ""
+        attempts = await _write_step(page, step, uid)
+        data = _step_data(step, uid) | {"phase": page.operation.phase, "wave": wave, "attempts": attempts}
+        return await page.note("step", data), attempts
+
+    async def did(self, operation: Operation, results: Sequence[Result]) -> None:
+        """A failure is told when it is another one than the step's last failure, not at each attempt."""
+        if not results:
+            return
+        async with self._writing(operation) as page:
+            for result in results:
+                await self._result(page, result)
+
+    async def _result(self, page: _Page, result: Result) -> None:
+        text = DONE if result.error is None else f"{type(result.error).__name__}: {result.error}"
+        told_before = await _write_result(page, result, text)
+        data = _step_data(result.step, result.uid)
+        if result.error is None:
+            await page.note("step-done", data)
+        elif told_before:
+            await page.note("step-failed", data | {"error": text})
+        else:
+            await page.told("step-failed", data | {"error": text})
+
+    async def arrived(self, operation: Operation, workloads: Sequence[str]) -> None:
+        """One entry for those of a picture that are new in this phase."""
+        async with self._writing(operation) as page:
+            new = [workload for workload in workloads if await _write_arrival(page, workload)]
+            if new:
+                await page.told("arrived", {"phase": operation.phase, "workloads": new})
+
+    async def witnessed(self, operation: Operation, exits: Sequence[Exit]) -> None:
+        """Once for each container of each pod's uid."""
+        async with self._writing(operation) as page:
+            for seen in exits:
+                if await _write_exit(page, seen):
+                    await page.told("exit", to_plain(seen))
+
+    async def exits(self, operation: Operation) -> tuple[Exit, ...]:
+        """In the order in which they were written down."""
+        query = select(exits).where(exits.c.operation == operation.id).order_by(exits.c.number)
+        held = select(operations.c.id).where(operations.c.id == operation.id, operations.c.epoch == operation.epoch)
+        async with self._database.reading() as connection:
+            if (await connection.execute(held)).one_or_none() is None:
+                raise _fenced(operation)
+            rows = await connection.execute(query)
+            return tuple(Exit(row.pod, row.pod_uid, row.container, row.code) for row in rows)
+
+    async def slow(self, operation: Operation, diagnosis: Diagnosis) -> None:
+        async with self._writing(operation) as page:
+            once = update(operations).where(operations.c.id == operation.id, operations.c.slow_at.is_(None))
+            if (await page.connection.execute(once.values(slow_at=stored(page.at)))).rowcount:
+                await page.told("slow", {"phase": operation.phase, "diagnosis": diagnosis})
+
+    async def passed(self, operation: Operation, following: str) -> Operation:
+        """By compare-and-swap on the phase, too: it moves on once."""
+        async with self._writing(operation) as page:
+            await self._set(page, operations.c.phase == operation.phase, phase=following, phase_begun_at=None)
+            await page.told("passed", {"phase": operation.phase, "following": following})
+            return await read_in(page.connection, operation.id)
+
+    async def finished(self, operation: Operation, outcome: Outcome) -> Operation:
+        """The entry has the claims as seen before and after."""
+        if outcome.state is State.RUNNING:
+            raise ValueError("an outcome is done or failed")
+        async with self._writing(operation) as page:
+            text = canonical(to_plain(outcome))
+            await self._set(page, state=outcome.state.value, outcome=text, ended_at=stored(page.at))
+            await page.told("finished", _finish_data(operation, outcome))
+            return await read_in(page.connection, operation.id)
+
+    async def late(self, operation: Operation) -> None:
+        """Raises Fenced also when somebody else was first to see it."""
+        async with self._database.transaction() as connection:
+            page = _Page(connection, operation, await moment(connection, self._clock))
+            failed = (operations.c.id == operation.id, operations.c.epoch == operation.epoch)
+            once = update(operations).where(*failed).where(operations.c.state == State.FAILED.value)
+            once = once.where(operations.c.late_at.is_(None)).values(late_at=stored(page.at))
+            if not (await connection.execute(once)).rowcount:
+                raise _fenced(operation)
+            await page.told("late", {"verb": operation.verb})
+
+    @asynccontextmanager
+    async def _writing(self, operation: Operation) -> AsyncIterator[_Page]:
+        """A transaction in which the operation runs and is this executor's; raises Fenced otherwise."""
+        async with self._database.transaction() as connection:
+            page = _Page(connection, operation, await moment(connection, self._clock))
+            await self._set(page, epoch=operation.epoch)
+            yield page
+
+    async def _set(self, page: _Page, *only_if: Any, **columns: Any) -> None:
+        """Change the row where the epoch is the operation's and it runs; raises Fenced where not."""
+        held = (
+            operations.c.id == page.operation.id,
+            operations.c.epoch == page.operation.epoch,
+            operations.c.state == State.RUNNING.value,
+        )
+        statement = update(operations).where(*held, *only_if).values(**columns)
+        if not (await page.connection.execute(statement)).rowcount:
+            raise _fenced(page.operation)
+
+
+async def _write_step(page: _Page, step: Step, uid: str) -> int:
+    """How often it was tried with this."""
+    statement = insert(steps).values(
+        operation=page.operation.id,
+        step_key=step.key,
+        action=step.action.value,
+        kind=step.workload.kind.value,
+        name=step.workload.name,
+        uid=uid,
+        replicas=step.replicas,
+        attempts=1,
+    )
+    again = {"attempts": steps.c.attempts + 1, "replicas": step.replicas, "uid": uid, "result": None}
+    statement = statement.on_conflict_do_update(index_elements=["operation", "step_key"], set_=again)
+    attempts: int = (await page.connection.execute(statement.returning(steps.c.attempts))).scalar_one()
+    return attempts
+
+
+async def _write_result(page: _Page, result: Result, text: str) -> bool:
+    """Whether the same failure was told before. Raises ValueError for a step that was never written down."""
+    own = (steps.c.operation == page.operation.id, steps.c.step_key == result.step.key)
+    before = (await page.connection.execute(select(steps.c.uid, steps.c.last_failure).where(*own))).one_or_none()
+    if before is None:
+        raise ValueError(f"{page.operation.id} has no step {result.step.key}")
+    new = {"result": text, "uid": result.uid or before.uid}
+    if result.error is not None:
+        new["last_failure"] = text
+    await page.connection.execute(update(steps).where(*own).values(**new))
+    return bool(before.last_failure == text)
+
+
+async def _write_arrival(page: _Page, workload: str) -> bool:
+    statement = insert(arrivals).values(
+        operation=page.operation.id, phase=page.operation.phase, workload=workload
+    )  # the primary key says once
+    return bool((await page.connection.execute(statement.on_conflict_do_nothing())).rowcount)
+
+
+async def _write_exit(page: _Page, seen: Exit) -> bool:
+    statement = insert(exits).values(
+        operation=page.operation.id, pod=seen.pod, pod_uid=seen.pod_uid, container=seen.container, code=seen.code
+    )
+    return bool((await page.connection.execute(statement.on_conflict_do_nothing())).rowcount)
+
+
+def _step_data(step: Step, uid: str) -> dict[str, Any]:
+    return {
+        "action": step.action,
+        "kind": step.workload.kind,
+        "name": step.workload.name,
+        "uid": uid,
+        "replicas": step.replicas,
+    }
+
+
+def _finish_data(operation: Operation, outcome: Outcome) -> dict[str, Any]:
+    seen: dict[str, Any] = to_plain(outcome)
+    after = seen.pop("claims")
+    return seen | {"verb": operation.verb, "claims_before": operation.goal.claims, "claims_after": after}
+
+
+def _fenced(operation: Operation) -> Fenced:
+    return Fenced(f"{operation.id} is no longer this executor's at epoch {operation.epoch}")

@@ -1,0 +1,272 @@
+"""The operations: beginning one, finding one, and what earlier ones tell."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lifecycle.errors import ClusterBusy
+from lifecycle.model import Action, Kind, Person, Place, Ref, Step, Target, Verb
+from lifecycle.operation import Attempt, Goal, Operation, Outcome, State
+from lifecycle.plain import canonical, from_plain, to_plain
+from lifecycle.plan import Plan
+from lifecycle.ports import Clock
+from storage.audit import Entry, moment
+from storage.database import Database
+from storage.messages import tell
+from storage.moments import MICROSECOND, moment_of, perhaps, stored
+from storage.tables import operations, steps
+
+
+class IdTaken(Exception):
+    """Ids are short and random: this one is in use already. Try again with another one."""
+
+    def __init__(self, taken: str) -> None:
+        super().__init__(f"there is a {taken} already")
+        self.taken = taken
+
+
+class Operations:
+    """The table of operations, without the journal of the running ones."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def begin(self, operation: Operation, plan: Plan | None = None) -> Operation:
+        """Take the cluster's slot, and return the operation as it is stored: with its first epoch.
+
+        The plan is what the person was shown; it goes into the audit log with its digest.
+
+        Raises ClusterBusy, naming the operation that has the slot, and IdTaken.
+        """
+        async with self._database.transaction() as connection:
+            return await begin_in(connection, operation, await moment(connection, self._clock), plan)
+
+    async def get(self, operation_id: str) -> Operation | None:
+        """The operation, running or ended."""
+        return await self._first(select(operations).where(operations.c.id == operation_id))
+
+    async def unfinished(self) -> tuple[Operation, ...]:
+        """What has to be taken up, oldest first."""
+        return await self._all(_running().order_by(operations.c.number))
+
+    async def running_on(self, cluster: str) -> Operation | None:
+        """The one that has the cluster's slot."""
+        return await self._first(_running().where(operations.c.cluster == cluster))
+
+    async def latest(self, cluster: str, verb: Verb | None = None, state: State | None = None) -> Operation | None:
+        """The one that began last, of all that fit."""
+        query = _newest_first().where(operations.c.cluster == cluster).limit(1)
+        if verb is not None:
+            query = query.where(operations.c.verb == verb.value)
+        if state is not None:
+            query = query.where(operations.c.state == state.value)
+        return await self._first(query)
+
+    async def history(
+        self, cluster: str | None = None, limit: int = 10, before: str | None = None
+    ) -> tuple[Operation, ...]:
+        """The newest first; ``before`` is the id of the last one on the page before."""
+        query = _newest_first().limit(limit)
+        if cluster is not None:
+            query = query.where(operations.c.cluster == cluster)
+        if before is not None:
+            last = select(operations.c.number).where(operations.c.id == before).scalar_subquery()
+            query = query.where(operations.c.number < last)
+        return await self._all(query)
+
+    async def attempts(self, operation_id: str) -> tuple[Attempt, ...]:
+        """Its journalled steps, in the order in which they were first written down."""
+        query = select(steps).where(steps.c.operation == operation_id).order_by(steps.c.number)
+        async with self._database.reading() as connection:
+            return tuple(_attempt(row) for row in await connection.execute(query))
+
+    async def remembered_counts(self, cluster: str) -> Mapping[Ref, int]:
+        """For each workload the count in the goal of the newest stop that took it from above zero to zero."""
+        query = (
+            select(steps.c.kind, steps.c.name, operations.c.id, operations.c.goal)
+            .join(operations, operations.c.id == steps.c.operation)
+            .where(operations.c.cluster == cluster, operations.c.verb == Verb.STOP.value)
+            .where(steps.c.action == Action.SCALE_TO_ZERO.value)
+            .order_by(operations.c.number.desc())
+        )
+        async with self._database.reading() as connection:
+            return _counts((await connection.execute(query)).all())
+
+    async def usual_seconds(self, cluster: str, verb: Verb) -> int | None:
+        """The median of the last five that went well; None when there is none."""
+        query = (
+            select(operations.c.begun_at, operations.c.ended_at)
+            .where(operations.c.cluster == cluster, operations.c.verb == verb.value)
+            .where(operations.c.state == State.DONE.value)
+            .order_by(operations.c.number.desc())
+            .limit(5)
+        )
+        async with self._database.reading() as connection:
+            took = [ended - begun for begun, ended in await connection.execute(query)]
+        return round(median(took) * MICROSECOND / timedelta(seconds=1)) if took else None
+
+    async def followed(self, now: datetime, within: timedelta) -> tuple[Operation, ...]:
+        """The failed starts and restarts whose goal may still be seen: younger than ``within``, none after them."""
+        newer = operations.alias()
+        query = (
+            select(operations)
+            .where(operations.c.state == State.FAILED.value, operations.c.late_at.is_(None))
+            .where(operations.c.verb.in_([Verb.START.value, Verb.RESTART.value]))
+            .where(operations.c.ended_at > stored(now - within))
+            .where(
+                ~select(newer.c.id)
+                .where(newer.c.cluster == operations.c.cluster, newer.c.number > operations.c.number)
+                .exists()
+            )
+            .order_by(operations.c.number)
+        )
+        return await self._all(query)
+
+    async def _first(self, query: Select[Any]) -> Operation | None:
+        return next(iter(await self._all(query)), None)
+
+    async def _all(self, query: Select[Any]) -> tuple[Operation, ...]:
+        async with self._database.reading() as connection:
+            return tuple(operation_of(row) for row in await connection.execute(query))
+
+
+async def begin_in(
+    connection: AsyncConnection, operation: Operation, at: datetime, plan: Plan | None = None
+) -> Operation:
+    """Begin in the caller's transaction; see Operations.begin. Whoever catches an error of it must roll back."""
+    epoch = await connection.scalar(select(func.max(operations.c.epoch)).where(_on_the_cluster(operation)))
+    statement = insert(operations).values(**_columns(operation) | {"epoch": max(epoch or 0, operation.epoch)})
+    if not (await connection.execute(statement.on_conflict_do_nothing())).rowcount:
+        raise await _why_not(connection, operation)
+    await tell(connection, _begun(operation, plan), at)
+    return await read_in(connection, operation.id)
+
+
+async def read_in(connection: AsyncConnection, operation_id: str) -> Operation:
+    """The operation as the caller's transaction sees it; it has to exist."""
+    return operation_of((await connection.execute(select(operations).where(operations.c.id == operation_id))).one())
+
+
+async def _why_not(connection: AsyncConnection, operation: Operation) -> Exception:
+    busy = select(operations.c.id).where(_on_the_cluster(operation), operations.c.state == State.RUNNING.value)
+    running = (await connection.execute(busy.limit(1))).scalar_one_or_none()
+    return ClusterBusy(operation.cluster, running) if running else IdTaken(operation.id)
+
+
+def _on_the_cluster(operation: Operation) -> ColumnElement[bool]:
+    """By its name or by what it means: the same namespace may have had another name."""
+    return or_(
+        operations.c.cluster == operation.cluster,
+        and_(
+            operations.c.context == (operation.target.context or ""),
+            operations.c.namespace == operation.target.namespace,
+        ),
+    )
+
+
+def _running() -> Select[Any]:
+    return select(operations).where(operations.c.state == State.RUNNING.value)
+
+
+def _newest_first() -> Select[Any]:
+    return select(operations).order_by(operations.c.number.desc())
+
+
+def _begun(operation: Operation, plan: Plan | None) -> Entry:
+    goal = operation.goal
+    return Entry(
+        kind="begun",
+        actor=operation.requester,
+        cluster=operation.cluster,
+        subject=operation.id,
+        place=operation.place,
+        data={
+            "verb": operation.verb,
+            "target": operation.target,
+            "reason": operation.reason,
+            "command": operation.command,
+            "counts": {str(ref): count for ref, count in goal.counts.items()},
+            "sources": {str(ref): source for ref, source in goal.sources.items()},
+            "left": [str(ref) for ref in goal.left],
+            "uids": {str(workload.ref): workload.uid for workload in goal.scope},
+            "claims": goal.claims,
+            "digest": plan.digest if plan else "",
+            "plan": plan,
+        },
+    )
+
+
+def _counts(rows: Sequence[Row[Any, Any, Any, Any]]) -> dict[Ref, int]:
+    """Rows come newest stop first; the first count above zero of a workload stands."""
+    goals: dict[str, Goal] = {}
+    counts: dict[Ref, int] = {}
+    for row in rows:
+        if row.id not in goals:
+            goals[row.id] = from_plain(Goal, json.loads(row.goal))
+        ref = Ref(Kind(row.kind), row.name)
+        count = goals[row.id].counts.get(ref, 0)
+        if count > 0:
+            counts.setdefault(ref, count)
+    return counts
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    step = Step(Action(row.action), Ref(Kind(row.kind), row.name), row.replicas)
+    return Attempt(step, row.attempts, row.result)
+
+
+def _columns(operation: Operation) -> dict[str, Any]:
+    """The row of a new operation; what only a running one has is left empty."""
+    return {
+        "id": operation.id,
+        "verb": operation.verb.value,
+        "cluster": operation.cluster,
+        "context": operation.target.context or "",
+        "namespace": operation.target.namespace,
+        "requester_team": operation.requester.team,
+        "requester_user": operation.requester.user,
+        "place_team": operation.place.team,
+        "place_channel": operation.place.channel,
+        "place_ts": operation.place.ts,
+        "reason": operation.reason,
+        "command": operation.command,
+        "goal": canonical(to_plain(operation.goal)),
+        "phase": operation.phase,
+        "state": State.RUNNING.value,
+        "begun_at": stored(operation.begun_at),
+        "expected": operation.expected,
+        "phase_limit": operation.limit,
+    }
+
+
+def operation_of(row: Row[Any]) -> Operation:
+    """The operation in this row of the table ``operations``."""
+    return Operation(
+        id=row.id,
+        verb=Verb(row.verb),
+        cluster=row.cluster,
+        target=Target(row.context or None, row.namespace),
+        requester=Person(row.requester_team, row.requester_user),
+        place=Place(row.place_team, row.place_channel, row.place_ts),
+        goal=from_plain(Goal, json.loads(row.goal)),
+        phase=row.phase,
+        begun_at=moment_of(row.begun_at),
+        reason=row.reason,
+        command=row.command,
+        state=State(row.state),
+        epoch=row.epoch,
+        executor=row.executor,
+        phase_begun_at=perhaps(row.phase_begun_at),
+        ended_at=perhaps(row.ended_at),
+        outcome=None if row.outcome is None else from_plain(Outcome, json.loads(row.outcome)),
+        late_at=perhaps(row.late_at),
+        expected=row.expected,
+        limit=row.phase_limit,
+    )

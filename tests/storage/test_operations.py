@@ -1,0 +1,250 @@
+"""One operation at a time, and what earlier ones tell."""
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifecycle.decide import stop
+from lifecycle.errors import ClusterBusy
+from lifecycle.model import (
+    Claim,
+    Component,
+    Container,
+    Diagnosis,
+    Exit,
+    Finding,
+    Kind,
+    Owner,
+    OwnerKind,
+    Pod,
+    Probe,
+    Ref,
+    Target,
+    Traffic,
+    Verb,
+    Workload,
+)
+from lifecycle.operation import Goal, Operation, Outcome, Source, State
+from lifecycle.plain import MAX_SAFE_INTEGER, canonical, from_plain, to_plain
+from lifecycle.plan import Plan, plan
+from lifecycle.topology import Topology
+from storage.operations import IdTaken
+from tests.fakes import values
+from tests.storage.conftest import Store, a_start, a_stop
+
+T = TypeVar("T")
+
+
+async def test_of_two_begins_at_the_same_moment_in_two_processes_one_wins(store: Store, other: Store) -> None:
+    outcomes = await asyncio.gather(
+        store.operations.begin(a_stop("op-000001")),
+        other.operations.begin(a_stop("op-000002")),
+        return_exceptions=True,
+    )
+    (won,) = [outcome for outcome in outcomes if isinstance(outcome, Operation)]
+    (lost,) = [outcome for outcome in outcomes if isinstance(outcome, ClusterBusy)]
+    assert lost.operation == won.id
+    assert await store.operations.unfinished() == (won,)
+    assert len(await store.audit.entries(kinds=["begun"])) == 1
+    assert len(await store.messages.due()) == 1
+
+
+async def test_fifty_people_who_type_stop_begin_one_operation(store: Store) -> None:
+    begins = (store.operations.begin(a_stop(f"op-{number:06}")) for number in range(50))
+    outcomes = await asyncio.gather(*begins, return_exceptions=True)
+    assert sum(isinstance(outcome, Operation) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, ClusterBusy) for outcome in outcomes) == 49
+
+
+async def test_two_names_for_one_namespace_share_the_slot(store: Store) -> None:
+    incluster = Target(None, "ml550")
+    await store.operations.begin(replace(a_stop(), target=incluster))
+    with pytest.raises(ClusterBusy) as refused:
+        await store.operations.begin(replace(a_stop("op-000002"), cluster="live", target=incluster))
+    assert refused.value.operation == "op-000001"
+    await store.operations.begin(replace(a_stop("op-000002"), cluster="live", target=Target("eks", "ml550")))
+
+
+async def test_an_id_that_is_taken_can_be_tried_again_with_another(store: Store) -> None:
+    await store.run(a_stop(), State.DONE, 60)
+    with pytest.raises(IdTaken):
+        await store.operations.begin(a_stop())
+    await store.operations.begin(a_stop("op-000002"))
+
+
+async def test_an_operation_comes_back_as_it_was_given(store: Store) -> None:
+    operation = replace(a_stop(), expected=94, limit=600, reason="patching ☕", command="stop prod", epoch=3)
+    assert await store.operations.begin(operation) == operation
+    assert await store.operations.get(operation.id) == operation
+    assert await store.operations.get("op-zzzzzz") is None
+
+
+async def test_the_beginning_is_audited_with_the_plan_and_told(store: Store) -> None:
+    found = values.discovery()
+    made = plan(stop.goal(found), found)
+    operation = await store.operations.begin(a_stop(), made)
+    (entry,) = await store.audit.entries(kinds=["begun"])
+    assert (entry.actor, entry.cluster, entry.subject, entry.place) == (values.ALICE, "prod", "op-000001", values.OPS)
+    assert (entry.data["reason"], entry.data["digest"]) == ("patching", made.digest)
+    assert entry.data["counts"]["statefulset/cass-set-0"] == 1
+    assert entry.data["claims"] == to_plain(values.CLAIMS)
+    assert from_plain(Plan, entry.data["plan"]) == made
+    (due,) = await store.messages.due()
+    assert [message.entry for message in due.messages] == ["live", str(entry.seq)]
+    assert due.subject == operation.id
+
+
+async def test_a_naive_time_begins_nothing(store: Store) -> None:
+    with pytest.raises(ValueError, match="names no time zone"):
+        await store.operations.begin(replace(a_stop(), begun_at=values.NOW.replace(tzinfo=None)))
+    assert await store.operations.unfinished() == ()
+
+
+async def test_the_first_epoch_is_the_highest_of_earlier_operations(store: Store) -> None:
+    first = await store.operations.begin(a_stop())
+    first = await store.journal.take(first, "bot-1", 7)
+    await store.journal.finished(first, Outcome(State.DONE))
+    assert (await store.operations.begin(a_stop("op-000002"))).epoch == 7
+    elsewhere = replace(a_stop("op-000003"), cluster="staging", target=Target("eks-prod", "ml-staging"))
+    assert (await store.operations.begin(elsewhere)).epoch == 0
+
+
+async def test_operations_are_found_newest_first_and_page_by_page(store: Store) -> None:
+    for number in range(4):
+        operation = a_stop if number % 2 else a_start
+        await store.run(operation(f"op-{number:06}"), State.FAILED if number == 3 else State.DONE, 60)
+    running = await store.operations.begin(a_start("op-000004"))
+    operations = store.operations
+    assert [one.id for one in await operations.history("prod", limit=2)] == ["op-000004", "op-000003"]
+    page = await operations.history(limit=2, before="op-000003")
+    assert [one.id for one in page] == ["op-000002", "op-000001"]
+    assert await operations.history("staging") == ()
+    assert await operations.running_on("prod") == running
+    assert await operations.running_on("staging") is None
+    latest = await operations.latest("prod", Verb.STOP, State.DONE)
+    assert latest is not None
+    assert latest.id == "op-000001"
+    assert await operations.latest("staging") is None
+
+
+async def test_counts_are_remembered_only_of_what_a_stop_really_took_down(store: Store) -> None:
+    nosql, cache = values.workload(Component.NOSQL, replicas=3), values.workload(Component.CACHE, replicas=2)
+    found = values.discovery(
+        {Component.NOSQL: values.ready(nosql, 3), Component.CACHE: values.ready(cache, 2)}, workloads=(nosql, cache)
+    )
+    goal = stop.goal(found)
+    taken = await store.taken(values.operation(goal, "op-000001"))
+    await store.journal.record(taken, stop.steps(goal, found.observed), found.observed)
+    await store.journal.finished(taken, Outcome(State.FAILED))
+    assert await store.operations.remembered_counts("prod") == {cache.ref: 2}, "nosql waited, and was never stepped on"
+
+    again = await store.taken(values.operation(replace(goal, counts={nosql.ref: 5, cache.ref: 0}), "op-000002"))
+    steps = stop.steps(again.goal, found.observed.with_state(cache.ref, values.down(cache)))
+    await store.journal.record(again, steps, found.observed)
+    assert await store.operations.remembered_counts("prod") == {cache.ref: 2, nosql.ref: 5}
+    assert await store.operations.remembered_counts("staging") == {}
+
+
+async def test_the_usual_time_is_the_median_of_the_last_five_that_went_well(store: Store) -> None:
+    assert await store.operations.usual_seconds("prod", Verb.STOP) is None
+    for number, seconds in enumerate((9000, 100, 130, 90, 110, 120)):
+        await store.run(a_stop(f"op-{number:06}"), State.DONE, seconds)
+    await store.run(a_stop("op-000009"), State.FAILED, 5)
+    assert await store.operations.usual_seconds("prod", Verb.STOP) == 110
+    assert await store.operations.usual_seconds("prod", Verb.START) is None
+
+
+async def test_a_failed_start_is_followed_until_it_is_old_late_or_not_the_newest(store: Store) -> None:
+    async def followed() -> list[str]:
+        found = await store.operations.followed(store.clock.now(), timedelta(minutes=30))
+        return [operation.id for operation in found]
+
+    failed = await store.run(a_start(), State.FAILED, 60)
+    assert await followed() == [failed.id]
+    store.clock.advance(1799)
+    assert await followed() == [failed.id]
+    store.clock.advance(1)
+    assert await followed() == []
+    store.clock.advance(-60)
+    await store.journal.late(failed)
+    assert await followed() == []
+    second = await store.run(a_start("op-000002"), State.FAILED, 60)
+    assert await followed() == [second.id]
+    await store.operations.begin(a_stop("op-000003"))
+    assert await followed() == []
+
+
+async def test_a_failed_stop_is_not_followed(store: Store) -> None:
+    await store.run(a_stop(), State.FAILED, 60)
+    assert await store.operations.followed(store.clock.now(), timedelta(minutes=30)) == ()
+
+
+words = st.text(st.characters(codec="utf-8"), max_size=8)
+numbers = st.integers(0, MAX_SAFE_INTEGER)
+moments = st.datetimes(timezones=st.just(UTC))
+flags = st.booleans()
+
+
+def several(one: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
+    return st.lists(one, max_size=2).map(tuple)
+
+
+refs = st.builds(Ref, st.sampled_from(Kind), words)
+claims = st.builds(Claim, words, words, words, words, words, several(words), words, st.none() | moments, words)
+containers = st.builds(Container, words, flags, numbers, st.none() | words, st.none() | numbers)
+pods = st.builds(Pod, words, words, words, flags, flags, several(containers))
+workloads = st.builds(
+    Workload,
+    ref=refs,
+    component=st.sampled_from(Component),
+    zone=numbers,
+    uid=words,
+    selector=st.dictionaries(words, words, max_size=2),
+    replicas=numbers,
+    probe=st.none() | st.builds(Probe, numbers, numbers, numbers),
+    ordered=flags,
+    claims=several(words),
+    owners=several(st.builds(Owner, st.sampled_from(OwnerKind), words)),
+)
+goals = st.builds(
+    Goal,
+    verb=st.sampled_from(Verb),
+    topology=several(workloads).map(Topology),
+    counts=st.dictionaries(refs, numbers, max_size=3),
+    sources=st.dictionaries(refs, st.sampled_from(Source), max_size=3),
+    databases=several(pods),
+    claims=several(claims),
+    left=several(refs),
+    unverified=flags,
+    mark=words,
+)
+findings = st.builds(Finding, words, words, words, several(words))
+outcomes = st.builds(
+    Outcome,
+    state=st.sampled_from([State.DONE, State.FAILED]),
+    done=several(words),
+    missing=several(words),
+    claims=several(claims),
+    exits=several(st.builds(Exit, words, words, words, numbers)),
+    unseen=several(words),
+    traffic=st.none() | st.builds(Traffic, words, words, words),
+    diagnosis=st.none() | st.builds(Diagnosis, several(findings)),
+    by_hand=several(words),
+    error=st.none() | words,
+)
+
+
+@given(outcomes)
+def test_an_outcome_survives_its_json(outcome: Outcome) -> None:
+    assert from_plain(Outcome, json.loads(canonical(to_plain(outcome)))) == outcome
+
+
+@given(goals)
+def test_a_goal_survives_its_json(goal: Goal) -> None:
+    assert from_plain(Goal, json.loads(canonical(to_plain(goal)))) == goal

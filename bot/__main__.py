@@ -35,7 +35,8 @@ from bot.schedule import scheduling
 from bot.settings import Settings, SettingsError, load_settings, settings_digest
 from lifecycle.decide import stop
 from lifecycle.errors import ClusterError, Refused
-from lifecycle.kube import Connections, KubeCluster
+from lifecycle.kube.cluster import KubeCluster
+from lifecycle.kube.door import Connections
 from lifecycle.model import Target
 from lifecycle.plan import plan
 from lifecycle.runner import Runner
@@ -231,8 +232,8 @@ def demo() -> None:
 
 
 async def _demo(folder: Path) -> None:
-    configure_logging(folder / "tml-bot.log")
     terminal.clear(folder)
+    configure_logging(folder / "tml-bot.log")
     terminal.say(f"The sandbox's clusters run {1 / sandbox.DEMO_SCALE:.0f} times as fast as real ones.\n")
     async with sandbox.start(folder, limits=None) as box:
         settings = load_settings(box.write_configuration(), box.environ)
@@ -251,12 +252,12 @@ def keep_sandbox(
 ) -> None:
     """Keep a workspace and two clusters running, with the bot in them, to try by hand; prints how."""
     folder = Path("var/sandbox")
+    terminal.clear(folder)
     configure_logging(folder / "tml-bot.log")
     asyncio.run(_sandbox(folder, slack_port, kubernetes_port))
 
 
 async def _sandbox(folder: Path, slack_port: int, kubernetes_port: int) -> None:
-    terminal.clear(folder)
     async with sandbox.start(folder, slack_port=slack_port, kubernetes_port=kubernetes_port) as box:
         settings = load_settings(box.write_configuration(), box.environ)
         async with serving(settings):

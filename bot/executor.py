@@ -105,8 +105,8 @@ class Executor:
         assert operation is not None
         broke = Outcome(
             State.FAILED,
-            missing=tuple(str(workload.ref) for workload in operation.goal.scope),
-            error="internal error: the bot could not go on; what is done stands in this thread, the trace in its log",
+            error="internal error: the bot could not go on. What was done stands above; what was not is unknown here, "
+            "so look with status. The trace is in the bot's log",
         )
         await self._runner.journal.finished(operation, broke)
 
@@ -120,5 +120,7 @@ class Executor:
     async def _watch_late(self, operation: Operation, cluster: Cluster) -> None:
         try:
             await self._runner.follow_up(operation, cluster)
+        except Fenced:
+            log.info("somebody else told of the late end", operation=operation.id)
         except ClusterError as error:
             log.warning("stopped watching a failed operation", operation=operation.id, reason=str(error))

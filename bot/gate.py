@@ -1,6 +1,6 @@
 """The one way from words to a running operation: rights, picture, plan, a second look in production, the record."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -14,7 +14,7 @@ from lifecycle.model import Discovery, Person, Place, Verb
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import Plan, plan
 from lifecycle.ports import Clock, Cluster
-from storage.operations import Operations
+from storage.operations import IdTaken, Operations
 from storage.proposals import Proposal, Proposals
 
 CARD_LASTS = timedelta(minutes=10)
@@ -96,11 +96,15 @@ class Gate:
         made = await self.plan_of(command)
         if site.settings.is_production or made.doubtful:
             return Asked(await self._propose(request, command, made), made)
-        return await self._begin(await self._operation(request, command, made), made)
+
+        async def begin(operation: Operation) -> Operation:
+            return await self._operations.begin(operation, made)
+
+        return await self._begin(request, command, made, begin)
 
     async def confirm(self, person: Person, identity: str) -> Begun | Asked:
         """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan."""
-        proposal = await self._proposals.get(identity)
+        proposal = await self._proposals.open_to(identity, person)
         command = parse(proposal.options["text"], list(self._sites))
         assert isinstance(command, Stop | Start | Restart)
         await self._access.require(person, self._sites[command.cluster].settings, Role.OPERATOR)
@@ -109,8 +113,11 @@ class Gate:
         if made.digest != proposal.digest:
             await self._proposals.void(identity, person)
             return Asked(await self._propose(request, command, made), made, changed=True)
-        operation = await self._operation(request, command, made)
-        return self._started(await self._proposals.accept(identity, person, operation, made))
+
+        async def accept(operation: Operation) -> Operation:
+            return await self._proposals.accept(identity, person, operation, made)
+
+        return await self._begin(request, command, made, accept)
 
     async def dismiss(self, person: Person, identity: str) -> None:
         """The no to a card."""
@@ -186,12 +193,17 @@ class Gate:
             limit=int(limit.total_seconds()) if limit else None,
         )
 
-    async def _begin(self, operation: Operation, made: Plan) -> Begun:
-        return self._started(await self._operations.begin(operation, made))
-
-    def _started(self, operation: Operation) -> Begun:
-        self._starter.begin(operation)
-        return Begun(operation)
+    async def _begin(
+        self, request: Request, command: Change, made: Plan, record: Callable[[Operation], Awaitable[Operation]]
+    ) -> Begun:
+        """Record it under an id that is free, then let it run."""
+        while True:
+            try:
+                operation = await record(await self._operation(request, command, made))
+            except IdTaken:
+                continue
+            self._starter.begin(operation)
+            return Begun(operation)
 
 
 def as_change(command: Change | PlanOf) -> Change:

@@ -27,7 +27,8 @@ def register(app: AsyncApp, desk: Desk) -> None:
     @app.command("/tml")
     async def tml(ack: AsyncAck, command: dict[str, Any], respond: AsyncRespond) -> None:
         await ack()  # in time, whatever follows
-        request = Request(person_of(command), Place(command["team_id"], command["channel_id"]), command.get("text", ""))
+        place = Place(command["team_id"], command["channel_id"])
+        request = Request(person_of(command), place, _storable(command.get("text", "")))
         await respond(**await desk.answer(request))
 
     _on_press(app, "confirm", desk.confirm, replaces=True)
@@ -51,6 +52,11 @@ def _on_press(app: AsyncApp, action: str, press: Press, *, replaces: bool) -> No
         await ack()
         thread = None if replaces else body.get("message", {}).get("thread_ts")
         await respond(response_type="ephemeral", replace_original=replaces, thread_ts=thread, **await deciding)
+
+
+def _storable(text: str) -> str:
+    """Without halves of characters, which no database and no hash takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def person_of(body: dict[str, Any]) -> Person:

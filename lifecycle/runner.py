@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -67,7 +66,10 @@ class Runner:
         while True:
             try:
                 async with cluster.lease(self.executor, patience=self.patience) as lease:
-                    operation = await self._take(operation, cluster, lease)
+                    stamped = False
+                    while not stamped:
+                        operation = await self._take(operation, cluster)
+                        stamped = await self._stamp(operation, cluster, lease)
                     return await Execution(self, operation, cluster, lease, probe_url).through_all_phases()
             except LeaseLost:
                 log.warning("lease lost, taking it up again", extra={"operation": operation.id})
@@ -79,16 +81,20 @@ class Runner:
                     continue
                 return await self._stopped(operation, cluster, str(error))
 
-    async def _take(self, operation: Operation, cluster: Cluster, lease: Lease) -> Operation:
-        """Raise the epoch above every stamp, then stamp: from here on no earlier executor can write."""
-        while True:
-            stamped = await cluster.highest_epoch(operation.goal.scope)
-            operation = await self.journal.take(operation, self.executor, max(operation.epoch, stamped) + 1)
-            with suppress(Conflict):  # the object changed between read and write: look again with a higher epoch
-                await cluster.stamp(operation.goal.scope, operation.epoch, lease)
-                return operation
+    async def _take(self, operation: Operation, cluster: Cluster) -> Operation:
+        """Raise the epoch above every stamp."""
+        highest = await cluster.highest_epoch(operation.goal.scope)
+        return await self.journal.take(operation, self.executor, max(operation.epoch, highest) + 1)
+
+    async def _stamp(self, operation: Operation, cluster: Cluster, lease: Lease) -> bool:
+        """From here on no earlier executor can write; False when an object changed between read and write."""
+        try:
+            await cluster.stamp(operation.goal.scope, operation.epoch, lease)
+        except Conflict:
             if self._expired(operation):
-                raise Stopped("the workloads' epoch could not be stamped: something else keeps changing them")
+                raise Stopped("the epoch could not be stamped: something else keeps changing the workloads") from None
+            return False
+        return True
 
     def _expired(self, operation: Operation) -> bool:
         """Whether the phase's time was up before the loop itself could say so, because Kubernetes was away."""
@@ -116,7 +122,7 @@ class Runner:
         assert operation.ended_at is not None
         until = operation.ended_at + self.follow
         phase = PHASES[operation.verb][-1]
-        async with cluster.watch(operation.goal.scope) as watch:
+        async with cluster.watch(operation.goal.topology) as watch:
             while (left := (until - self.clock.now()).total_seconds()) > 0:
                 observed = await watch.next(left)
                 if observed and phase.reached(operation.goal, observed):
@@ -150,7 +156,7 @@ class Execution:
     async def through_all_phases(self) -> Operation:
         """Phase after phase; the first whose end is not seen in time ends the operation."""
         phases = phases_from(self.operation.verb, self.operation.phase)
-        async with self.cluster.watch(self.operation.goal.scope) as watch:
+        async with self.cluster.watch(self.operation.goal.topology) as watch:
             for phase, following in zip(phases, (*phases[1:], None), strict=True):
                 self.operation = await self.journal.entered(self.operation, limit_of(phase, self.operation))
                 try:

@@ -38,7 +38,7 @@ class Operations:
         self._database = database
         self._clock = clock
 
-    async def begin(self, operation: Operation, plan: Plan | None = None) -> Operation:
+    async def begin(self, operation: Operation, plan: Plan) -> Operation:
         """Take the cluster's slot, and return the operation as it is stored: with its first epoch.
 
         The plan is what the person was shown; it goes into the audit log with its digest.
@@ -137,9 +137,7 @@ class Operations:
             return tuple(operation_of(row) for row in await connection.execute(query))
 
 
-async def begin_in(
-    connection: AsyncConnection, operation: Operation, at: datetime, plan: Plan | None = None
-) -> Operation:
+async def begin_in(connection: AsyncConnection, operation: Operation, at: datetime, plan: Plan) -> Operation:
     """Begin in the caller's transaction; see Operations.begin. Whoever catches an error of it must roll back."""
     epoch = await connection.scalar(select(func.max(operations.c.epoch)).where(_on_the_cluster(operation)))
     statement = insert(operations).values(**_columns(operation) | {"epoch": max(epoch or 0, operation.epoch)})
@@ -179,7 +177,7 @@ def _newest_first() -> Select[Any]:
     return select(operations).order_by(operations.c.number.desc())
 
 
-def _begun(operation: Operation, plan: Plan | None) -> Entry:
+def _begun(operation: Operation, plan: Plan) -> Entry:
     goal = operation.goal
     return Entry(
         kind="begun",
@@ -197,7 +195,7 @@ def _begun(operation: Operation, plan: Plan | None) -> Entry:
             "left": [str(ref) for ref in goal.left],
             "uids": {str(workload.ref): workload.uid for workload in goal.scope},
             "claims": goal.claims,
-            "digest": plan.digest if plan else "",
+            "digest": plan.digest,
             "plan": plan,
         },
     )

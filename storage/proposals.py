@@ -104,7 +104,7 @@ _SAID = {
 
 
 class Proposals:
-    """The table of proposals. Every answer, also one that is refused, is in the audit log."""
+    """The table of proposals. Every decision is in the audit log."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -130,46 +130,35 @@ class Proposals:
     async def open_to(self, proposal_id: str, person: Person) -> Proposal:
         """The proposal, while it waits for this person's answer: looked at before the answer is worked out.
 
-        Raises NoSuchProposal, NotYours, AlreadyDecided and ProposalExpired, each audited here.
+        Raises NoSuchProposal, NotYours, AlreadyDecided and ProposalExpired.
         """
         async with self._database.reading() as connection:
             at = await moment(connection, self._clock)
             proposal = await _find(connection, proposal_id)
         if proposal and proposal.requester == person and proposal.is_open_at(at):
             return proposal
-        refusal = _why_not(proposal_id, proposal, person)
-        await self._refused(proposal_id, person, "answer", refusal)
-        raise refusal
+        raise _why_not(proposal_id, proposal, person)
 
-    async def accept(self, proposal_id: str, person: Person, begin: Operation, plan: Plan | None = None) -> Operation:
+    async def accept(self, proposal_id: str, person: Person, begin: Operation, plan: Plan) -> Operation:
         """Begin the operation, together with the decision or not at all; returns it as it is stored.
 
-        Raises NoSuchProposal, NotYours, AlreadyDecided, ProposalExpired and ClusterBusy, each audited here, and
-        IdTaken. After ClusterBusy and IdTaken the proposal is as open as before.
+        Raises NoSuchProposal, NotYours, AlreadyDecided, ProposalExpired, ClusterBusy and IdTaken; after the last two
+        the proposal is as open as before. Whoever answers the person records the refusal.
         """
-        try:
-            async with self._database.transaction() as connection:
-                at = await moment(connection, self._clock)
-                proposal = await self._decide(connection, proposal_id, person, ProposalState.ACCEPTED, at, begin.id)
-                operation = await begin_in(connection, begin, at, plan)
-                entry = _entry(proposal, "proposal-accepted", person, {"operation": begin.id})
-                await append(connection, entry, at)
-                return operation
-        except Refused as refusal:
-            await self._refused(proposal_id, person, "accept", refusal)
-            raise
+        async with self._database.transaction() as connection:
+            at = await moment(connection, self._clock)
+            proposal = await self._decide(connection, proposal_id, person, ProposalState.ACCEPTED, at, begin.id)
+            operation = await begin_in(connection, begin, at, plan)
+            await append(connection, _entry(proposal, "proposal-accepted", person, {"operation": begin.id}), at)
+            return operation
 
     async def dismiss(self, proposal_id: str, person: Person) -> Proposal:
-        """The no. Raises NoSuchProposal, NotYours, AlreadyDecided and ProposalExpired, each audited here."""
-        try:
-            async with self._database.transaction() as connection:
-                at = await moment(connection, self._clock)
-                proposal = await self._decide(connection, proposal_id, person, ProposalState.DISMISSED, at)
-                await append(connection, _entry(proposal, "proposal-dismissed", person, {}), at)
-                return proposal
-        except Refused as refusal:
-            await self._refused(proposal_id, person, "dismiss", refusal)
-            raise
+        """The no. Raises NoSuchProposal, NotYours, AlreadyDecided and ProposalExpired."""
+        async with self._database.transaction() as connection:
+            at = await moment(connection, self._clock)
+            proposal = await self._decide(connection, proposal_id, person, ProposalState.DISMISSED, at)
+            await append(connection, _entry(proposal, "proposal-dismissed", person, {}), at)
+            return proposal
 
     async def void(self, proposal_id: str, person: Person | None = None) -> bool:
         """The plan is not what it was any more, as it was seen when ``person`` answered. False when it is not open."""
@@ -206,17 +195,6 @@ class Proposals:
         if not await _leave_open(connection, proposal_id, state, at, *mine, operation=operation):
             raise _why_not(proposal_id, await _find(connection, proposal_id), person)
         return await _existing(connection, proposal_id)
-
-    async def _refused(self, proposal_id: str, person: Person, attempt: str, refusal: Refused) -> None:
-        """In a transaction of its own: that of the attempt was rolled back."""
-        async with self._database.transaction() as connection:
-            at = await moment(connection, self._clock)
-            proposal = await _find(connection, proposal_id)
-            data = {"attempt": attempt, "code": refusal.code, "text": str(refusal), "proposal": proposal_id}
-            if proposal is None:
-                await append(connection, Entry("proposal-refused", person, data=data), at)
-            else:
-                await append(connection, _entry(proposal, "proposal-refused", person, data), at)
 
 
 async def _leave_open(

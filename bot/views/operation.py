@@ -247,8 +247,9 @@ def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
     lines = [f":x: *{escape(operation.cluster)}: the {operation.verb} failed*"]
     if outcome.error:
         lines.append(escape(clipped(outcome.error, 500)))
-    lines.append(f"done: {listed([_label(operation, name) for name in outcome.done])}")
-    lines.append(f"not done: {listed([_label(operation, name) for name in outcome.missing])}")
+    if outcome.done or outcome.missing:
+        lines.append(f"done: {listed([_label(operation, name) for name in outcome.done])}")
+        lines.append(f"not done: {listed([_label(operation, name) for name in outcome.missing])}")
     lines.append("Nothing was rolled back.")
     return [
         section("\n".join(lines)),

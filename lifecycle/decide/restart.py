@@ -10,7 +10,11 @@ from lifecycle.phase import Phase
 from lifecycle.topology import Topology, arranged
 
 
-def goal(discovery: Discovery, component: Component | None, *, downtime: bool, operation: str) -> Goal:
+UNMARKED = "not begun"
+"""The mark of a goal that no operation has taken for its own yet: no pod template bears it."""
+
+
+def goal(discovery: Discovery, component: Component | None, *, downtime: bool) -> Goal:
     """What a restart of the cluster, or of one component, has to reach.
 
     Raises Unsafe when a database without a second replica would go down and ``downtime`` was not said.
@@ -32,7 +36,7 @@ def goal(discovery: Discovery, component: Component | None, *, downtime: bool, o
         sources={workload.ref: Source.RUNNING for workload in scope},
         claims=discovery.observed.claims,
         left=tuple(workload.ref for workload in asked if workload not in scope),
-        mark=operation,
+        mark=UNMARKED,
     )
 
 

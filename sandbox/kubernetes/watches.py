@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from sandbox.kubernetes import status
 from sandbox.kubernetes.call import TRUE, Call
@@ -84,6 +84,8 @@ class Watch:
         except _Cut:
             if request.transport is not None:
                 request.transport.abort()
+        except ClientConnectionResetError:
+            pass  # whoever watched has gone
         return response
 
     def _first(self) -> list[Line]:

@@ -10,7 +10,7 @@ import sandbox
 from sandbox import Sandbox, tml
 from sandbox.kubernetes import FAULT_ANNOTATION
 from sandbox.kubernetes.faults import Fault
-from sandbox.kubernetes.resources import CLAIMS, DEPLOYMENTS, SECRETS, SERVICES, STATEFULSETS
+from sandbox.kubernetes.resources import CLAIMS, DEPLOYMENTS, PODS, SECRETS, SERVICES, STATEFULSETS
 from tests.e2e.town import PATIENCE, Town, town, words_of
 
 PROD = tml.PROD_NAMESPACE
@@ -39,7 +39,10 @@ def replicas(box: Sandbox, namespace: str = PROD) -> dict[str, int]:
 
 async def test_a_production_stop_asks_back_and_then_keeps_everything_but_the_pods(place: Town) -> None:
     box = place.box
-    kept = {r.plural: [o["metadata"]["uid"] for o in box.kubernetes.store.list(r, PROD)] for r in (CLAIMS, SERVICES, SECRETS)}
+    kept = {
+        r.plural: [o["metadata"]["uid"] for o in box.kubernetes.store.list(r, PROD)]
+        for r in (CLAIMS, SERVICES, SECRETS)
+    }
     bytes_before = box.kubernetes.volumes.digest(PROD, "sqlvol-mysql-set-0-0")
     card = await place.types("alice", "stop prod because patching the nodes")
     assert "tm 2 → 0" in words_of(card)
@@ -48,8 +51,10 @@ async def test_a_production_stop_asks_back_and_then_keeps_everything_but_the_pod
     assert set(replicas(box).values()) == {1, 2}, "a card changes nothing"
     answer = await place.presses("alice", "confirm", card)
     assert "Stopping prod (op-" in words_of(answer)
-    live = place.posted("prod")[0] if place.posted("prod") else await box.slack.until(
-        lambda _: next(iter(place.posted("prod")), None), PATIENCE, "the live message"
+    live = (
+        place.posted("prod")[0]
+        if place.posted("prod")
+        else await box.slack.until(lambda _: next(iter(place.posted("prod")), None), PATIENCE, "the live message")
     )
     await place.until_says(live, "Stopped prod: patching the nodes")
     thread = place.thread(live)
@@ -62,7 +67,8 @@ async def test_a_production_stop_asks_back_and_then_keeps_everything_but_the_pod
     assert "ended with exit code 0" in thread
     assert set(replicas(box).values()) == {0}
     assert kept == {
-        r.plural: [o["metadata"]["uid"] for o in box.kubernetes.store.list(r, PROD)] for r in (CLAIMS, SERVICES, SECRETS)
+        r.plural: [o["metadata"]["uid"] for o in box.kubernetes.store.list(r, PROD)]
+        for r in (CLAIMS, SERVICES, SECRETS)
     }
     assert box.kubernetes.volumes.digest(PROD, "sqlvol-mysql-set-0-0") == bytes_before
     (finished,) = await place.audit(kinds={"finished"})
@@ -75,21 +81,18 @@ async def test_a_production_stop_asks_back_and_then_keeps_everything_but_the_pod
 
 async def test_the_no_to_a_card_changes_nothing(place: Town) -> None:
     card = await place.types("alice", "stop prod")
+    proposal = card.blocks[-1]["elements"][0]["text"].split(" ")[0]
     answer = await place.presses("alice", "dismiss", card)
     assert "Nothing was changed" in words_of(answer)
     assert 0 not in replicas(place.box).values()
-    assert [entry.kind for entry in await place.audit(subject=card_id(card))] == ["proposed", "proposal-dismissed"]
-
-
-def card_id(card: object) -> str:
-    return str(card.blocks[-1]["elements"][0]["text"]).split(" ")[0]  # type: ignore[attr-defined]
+    assert [entry.kind for entry in await place.audit(subject=proposal)] == ["proposed", "proposal-dismissed"]
 
 
 async def test_a_start_brings_back_what_a_stop_took_away_in_the_order_of_the_needs(place: Town) -> None:
     before = replicas(place.box, STAGING)
-    place.box.kubernetes.server.writes.clear()
     stopped = await place.orders("carol", "stop staging", "ops")
     await place.until_says(stopped, "Stopped staging")
+    place.box.kubernetes.writes.clear()
     started = await place.orders("carol", "start staging because done", "ops")
     await place.until_says(started, "Started staging: done")
     assert replicas(place.box, STAGING) == before
@@ -148,7 +151,9 @@ async def test_a_start_that_fails_names_pod_and_reason_and_the_same_command_goes
     card = await place.presses("bob", "again", summary)
     await place.presses("bob", "confirm", card)
     live = await place.box.slack.until(
-        lambda _: next((m for m in place.posted("prod") if m.text.startswith("Started prod")), None), PATIENCE, "started"
+        lambda _: next((m for m in place.posted("prod") if m.text.startswith("Started prod")), None),
+        PATIENCE,
+        "started",
     )
     await place.until_says(live, "Started prod")
     assert replicas(place.box)["tm-deploy-0"] == 2
@@ -166,8 +171,6 @@ async def test_a_restart_rolls_cm_and_leaves_traffic_alone(place: Town) -> None:
 
 
 def pods(place: Town, prefix: str) -> set[str]:
-    from sandbox.kubernetes.resources import PODS
-
     found = place.box.kubernetes.store.list(PODS, STAGING)
     return {pod["metadata"]["uid"] for pod in found if pod["metadata"]["name"].startswith(prefix)}
 
@@ -213,19 +216,13 @@ async def test_a_card_pressed_by_somebody_else_changes_nothing(place: Town) -> N
 
 async def test_status_tells_why_something_is_unready_though_nothing_runs(place: Town) -> None:
     break_workload(place.box, "cache-set-0", "image-pull", STAGING)
-    place.box.kubernetes.store.delete(pod_resource(), STAGING, "cache-set-0-0")
+    place.box.kubernetes.store.delete(PODS, STAGING, "cache-set-0-0")
     await place.box.kubernetes.until(
-        lambda store: "ImagePullBackOff" in str(store.find(pod_resource(), STAGING, "cache-set-0-0")), PATIENCE
+        lambda store: "ImagePullBackOff" in str(store.find(PODS, STAGING, "cache-set-0-0")), PATIENCE
     )
     text = words_of(await place.types("dave", "status staging"))
     assert "staging is partly up" in text
     assert "ImagePullBackOff" in text
-
-
-def pod_resource() -> object:
-    from sandbox.kubernetes.resources import PODS
-
-    return PODS
 
 
 async def test_status_says_when_the_cluster_is_no_longer_as_it_was_left(place: Town) -> None:

@@ -19,6 +19,7 @@ from lifecycle.model import (
     WorkloadState,
 )
 from lifecycle.operation import Goal, Operation
+from lifecycle.plan import Plan
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ALICE = Person("T0TML", "U0ALICE")
@@ -131,3 +132,8 @@ def operation(goal: Goal, identity: str = "op-000001", phase: str | None = None)
         begun_at=NOW,
         reason="patching",
     )
+
+
+def planned(operation: Operation) -> tuple[Operation, Plan]:
+    """An operation with a plan to begin it by."""
+    return operation, Plan(operation.verb, operation.target, operation.goal, (), ())

@@ -50,7 +50,7 @@ def goal_of(verb: Verb, found: Discovery) -> Goal | None:
             case Verb.START:
                 return start.goal(found, {}, {})
             case Verb.RESTART:
-                return restart.goal(found, None, downtime=True, operation="op-000001")
+                return restart.goal(found, None, downtime=True)
     except (AlreadyRunning, AlreadyStopped, Unsafe):
         return None
 
@@ -153,7 +153,7 @@ def test_the_seed_zones_nosql_starts_first_and_the_others_one_after_another() ->
 
 def test_a_restart_rolls_one_workload_at_a_time() -> None:
     found = values.discovery()
-    waves = plan(restart.goal(found, None, downtime=True, operation="op-000001"), found).waves
+    waves = plan(restart.goal(found, None, downtime=True), found).waves
     assert [len(wave) for wave in waves] == [1] * len(COMPONENTS)
     assert waves[0][0].workload.name == "cass-set-0"
 
@@ -171,26 +171,26 @@ def test_a_start_of_what_runs_is_refused() -> None:
 @pytest.mark.parametrize("component", [Component.NOSQL, Component.SQL])
 def test_a_restart_of_a_single_database_needs_the_word_downtime(component: Component) -> None:
     with pytest.raises(Unsafe, match="--downtime"):
-        restart.goal(values.discovery(), component, downtime=False, operation="op-000001")
-    assert restart.goal(values.discovery(), component, downtime=True, operation="op-000001")
+        restart.goal(values.discovery(), component, downtime=False)
+    assert restart.goal(values.discovery(), component, downtime=True)
 
 
 def test_a_restart_of_a_database_with_two_replicas_needs_no_such_word() -> None:
     two = values.workload(Component.SQL, replicas=2)
     found = values.discovery(workloads=(two,))
-    assert restart.goal(found, Component.SQL, downtime=False, operation="op-000001").counts == {two.ref: 2}
+    assert restart.goal(found, Component.SQL, downtime=False).counts == {two.ref: 2}
 
 
 def test_a_restart_of_what_lacks_a_need_is_refused() -> None:
     found = values.discovery({Component.LOG: values.down(values.workload(Component.LOG))})
     with pytest.raises(Unsafe, match="cm needs log"):
-        restart.goal(found, Component.CM, downtime=False, operation="op-000001")
+        restart.goal(found, Component.CM, downtime=False)
 
 
 def test_a_restart_of_an_on_delete_set_is_refused_because_nothing_would_happen() -> None:
     found = values.discovery(workloads=(values.workload(Component.LOG, rolls_out=False),))
     with pytest.raises(Unsafe, match="OnDelete"):
-        restart.goal(found, None, downtime=False, operation="op-000001")
+        restart.goal(found, None, downtime=False)
 
 
 def test_scaling_is_refused_where_it_would_delete_claims() -> None:

@@ -17,6 +17,7 @@ from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import Proposals
 from tests.fakes import values
+from tests.fakes.values import planned
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Store:
 
     async def taken(self, operation: Operation, executor: str = "bot-1") -> Operation:
         """Begun and taken, ready to be worked on."""
-        stored = await self.operations.begin(operation)
+        stored = await self.operations.begin(*planned(operation))
         return await self.journal.take(stored, executor, stored.epoch + 1)
 
     async def run(self, operation: Operation, state: State, seconds: float) -> Operation:

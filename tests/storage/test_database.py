@@ -19,7 +19,7 @@ from storage.migrations import upgrade
 from storage.moments import moment_of, stored
 from storage.operations import begin_in
 from storage.tables import metadata
-from tests.fakes.values import NOW, OPS
+from tests.fakes.values import NOW, OPS, planned
 from tests.storage.conftest import Store, a_stop
 
 
@@ -39,7 +39,7 @@ def test_the_migrations_make_exactly_the_tables_indexes_checks_and_triggers_of_t
 
 
 async def test_the_file_and_its_folder_are_the_owners_alone(store: Store, tmp_path: Path) -> None:
-    await store.operations.begin(a_stop())
+    await store.operations.begin(*planned(a_stop()))
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     files = list((tmp_path / "data").iterdir())
     assert len(files) == 3, "the database, its -wal and its -shm"
@@ -47,7 +47,7 @@ async def test_the_file_and_its_folder_are_the_owners_alone(store: Store, tmp_pa
 
 
 async def test_a_database_opened_again_still_has_everything(url: str, store: Store) -> None:
-    begun = await store.operations.begin(a_stop())
+    begun = await store.operations.begin(*planned(a_stop()))
     async with open_database(url) as database:
         assert await Store(database, store.clock).operations.get(begun.id) == begun
 
@@ -95,7 +95,7 @@ async def test_a_read_only_or_full_database_is_a_storage_error_and_nothing_is_ac
         await connection.exec_driver_sql(f"PRAGMA {fault}")
     operation = replace(a_stop(), reason="long " * 100_000)  # more than what is left on the pages there are
     with pytest.raises(StorageError) as raised:
-        await store.operations.begin(operation)
+        await store.operations.begin(*planned(operation))
     assert raised.value.__cause__ is not None
     assert await store.operations.get(operation.id) is None
     assert await store.messages.due() == []
@@ -108,8 +108,8 @@ async def test_a_database_locked_by_somebody_else_is_a_storage_error(store: Stor
         await connection.exec_driver_sql("PRAGMA busy_timeout=0")
     async with other.database.transaction():
         with pytest.raises(StorageError, match="locked"):
-            await store.operations.begin(a_stop())
-    await store.operations.begin(a_stop())
+            await store.operations.begin(*planned(a_stop()))
+    await store.operations.begin(*planned(a_stop()))
 
 
 async def test_readers_do_not_wait_for_a_writer_and_see_only_what_is_committed(store: Store) -> None:
@@ -132,7 +132,7 @@ async def test_the_projector_is_woken_by_committed_changes_of_messages_only(stor
     await store.audit.record(Entry("refused"))
     assert not await changes.changed(0)
     with pytest.raises(ValueError, match="no time zone"):
-        await store.operations.begin(replace(a_stop(), begun_at=NOW.replace(tzinfo=None)))
+        await store.operations.begin(*planned(replace(a_stop(), begun_at=NOW.replace(tzinfo=None))))
     with pytest.raises(ValueError, match="floating point"):
         await wanted_and_broken(store)
     await store.audit.record(Entry("refused"))
@@ -155,7 +155,7 @@ async def test_a_caller_cancelled_anywhere_has_done_all_or_nothing(store: Store)
     for yields in range(0, 60, 2):
         cluster = f"c{yields}"
         operation = replace(a_stop(f"op-{yields:06}"), cluster=cluster, target=Target(None, cluster))
-        task = asyncio.ensure_future(store.operations.begin(operation))
+        task = asyncio.ensure_future(store.operations.begin(*planned(operation)))
         for _ in range(yields):
             await asyncio.sleep(0)
         task.cancel()
@@ -170,7 +170,8 @@ async def test_a_caller_cancelled_anywhere_has_done_all_or_nothing(store: Store)
 async def test_a_commit_that_was_cancelled_wakes_the_projector_and_keeps_what_was_written(store: Store) -> None:
     async def begin() -> None:
         async with store.database.transaction() as connection:
-            await begin_in(connection, a_stop(), NOW)
+            operation, plan = planned(a_stop())
+            await begin_in(connection, operation, NOW, plan)
             asyncio.get_running_loop().call_soon(task.cancel)
 
     task = asyncio.ensure_future(begin())
@@ -183,13 +184,15 @@ async def test_a_commit_that_was_cancelled_wakes_the_projector_and_keeps_what_wa
 KILLED_IN_THE_MIDDLE = """
 import asyncio, os, sys
 from storage.database import open_database
+from tests.fakes.values import planned
 from storage.operations import begin_in
 from tests.fakes.values import NOW
 from tests.storage.conftest import a_stop
 
 async def main():
     async with open_database(sys.argv[1]) as database, database.transaction() as connection:
-        await begin_in(connection, a_stop(), NOW)
+        operation, plan = planned(a_stop())
+        await begin_in(connection, operation, NOW, plan)
         print("written", flush=True)
         os._exit(9)
 
@@ -207,7 +210,7 @@ async def test_a_process_killed_in_a_transaction_leaves_neither_state_nor_entry(
     assert await store.operations.unfinished() == ()
     assert await store.messages.due() == []
     assert [entry.kind for entry in await store.audit.entries()] == ["before", "genesis"]
-    await store.operations.begin(a_stop())
+    await store.operations.begin(*planned(a_stop()))
 
 
 def test_times_are_exact_to_the_microsecond_and_never_naive() -> None:
@@ -233,7 +236,7 @@ async def test_the_durable_settings_are_on(store: Store, url: str) -> None:
 
 
 async def test_a_file_that_another_program_holds_open_can_still_be_read(store: Store, tmp_path: Path) -> None:
-    await store.operations.begin(a_stop())
+    await store.operations.begin(*planned(a_stop()))
     outside = sqlite3.connect(tmp_path / "data" / "tml-bot.db")
     assert outside.execute("SELECT id FROM operations").fetchall() == [("op-000001",)]
     outside.close()

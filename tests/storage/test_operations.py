@@ -36,6 +36,7 @@ from lifecycle.plan import Plan, plan
 from lifecycle.topology import Topology
 from storage.operations import IdTaken
 from tests.fakes import values
+from tests.fakes.values import planned
 from tests.storage.conftest import Store, a_start, a_stop
 
 T = TypeVar("T")
@@ -43,8 +44,8 @@ T = TypeVar("T")
 
 async def test_of_two_begins_at_the_same_moment_in_two_processes_one_wins(store: Store, other: Store) -> None:
     outcomes = await asyncio.gather(
-        store.operations.begin(a_stop("op-000001")),
-        other.operations.begin(a_stop("op-000002")),
+        store.operations.begin(*planned(a_stop("op-000001"))),
+        other.operations.begin(*planned(a_stop("op-000002"))),
         return_exceptions=True,
     )
     (won,) = [outcome for outcome in outcomes if isinstance(outcome, Operation)]
@@ -56,7 +57,7 @@ async def test_of_two_begins_at_the_same_moment_in_two_processes_one_wins(store:
 
 
 async def test_fifty_people_who_type_stop_begin_one_operation(store: Store) -> None:
-    begins = (store.operations.begin(a_stop(f"op-{number:06}")) for number in range(50))
+    begins = (store.operations.begin(*planned(a_stop(f"op-{number:06}"))) for number in range(50))
     outcomes = await asyncio.gather(*begins, return_exceptions=True)
     assert sum(isinstance(outcome, Operation) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, ClusterBusy) for outcome in outcomes) == 49
@@ -64,23 +65,23 @@ async def test_fifty_people_who_type_stop_begin_one_operation(store: Store) -> N
 
 async def test_two_names_for_one_namespace_share_the_slot(store: Store) -> None:
     incluster = Target(None, "ml550")
-    await store.operations.begin(replace(a_stop(), target=incluster))
+    await store.operations.begin(*planned(replace(a_stop(), target=incluster)))
     with pytest.raises(ClusterBusy) as refused:
-        await store.operations.begin(replace(a_stop("op-000002"), cluster="live", target=incluster))
+        await store.operations.begin(*planned(replace(a_stop("op-000002"), cluster="live", target=incluster)))
     assert refused.value.operation == "op-000001"
-    await store.operations.begin(replace(a_stop("op-000002"), cluster="live", target=Target("eks", "ml550")))
+    await store.operations.begin(*planned(replace(a_stop("op-000002"), cluster="live", target=Target("eks", "ml550"))))
 
 
 async def test_an_id_that_is_taken_can_be_tried_again_with_another(store: Store) -> None:
     await store.run(a_stop(), State.DONE, 60)
     with pytest.raises(IdTaken):
-        await store.operations.begin(a_stop())
-    await store.operations.begin(a_stop("op-000002"))
+        await store.operations.begin(*planned(a_stop()))
+    await store.operations.begin(*planned(a_stop("op-000002")))
 
 
 async def test_an_operation_comes_back_as_it_was_given(store: Store) -> None:
     operation = replace(a_stop(), expected=94, limit=600, reason="patching ☕", command="stop prod", epoch=3)
-    assert await store.operations.begin(operation) == operation
+    assert await store.operations.begin(*planned(operation)) == operation
     assert await store.operations.get(operation.id) == operation
     assert await store.operations.get("op-zzzzzz") is None
 
@@ -102,24 +103,24 @@ async def test_the_beginning_is_audited_with_the_plan_and_told(store: Store) -> 
 
 async def test_a_naive_time_begins_nothing(store: Store) -> None:
     with pytest.raises(ValueError, match="names no time zone"):
-        await store.operations.begin(replace(a_stop(), begun_at=values.NOW.replace(tzinfo=None)))
+        await store.operations.begin(*planned(replace(a_stop(), begun_at=values.NOW.replace(tzinfo=None))))
     assert await store.operations.unfinished() == ()
 
 
 async def test_the_first_epoch_is_the_highest_of_earlier_operations(store: Store) -> None:
-    first = await store.operations.begin(a_stop())
+    first = await store.operations.begin(*planned(a_stop()))
     first = await store.journal.take(first, "bot-1", 7)
     await store.journal.finished(first, Outcome(State.DONE))
-    assert (await store.operations.begin(a_stop("op-000002"))).epoch == 7
+    assert (await store.operations.begin(*planned(a_stop("op-000002")))).epoch == 7
     elsewhere = replace(a_stop("op-000003"), cluster="staging", target=Target("eks-prod", "ml-staging"))
-    assert (await store.operations.begin(elsewhere)).epoch == 0
+    assert (await store.operations.begin(*planned(elsewhere))).epoch == 0
 
 
 async def test_operations_are_found_newest_first_and_page_by_page(store: Store) -> None:
     for number in range(4):
         operation = a_stop if number % 2 else a_start
         await store.run(operation(f"op-{number:06}"), State.FAILED if number == 3 else State.DONE, 60)
-    running = await store.operations.begin(a_start("op-000004"))
+    running = await store.operations.begin(*planned(a_start("op-000004")))
     operations = store.operations
     assert [one.id for one in await operations.history("prod", limit=2)] == ["op-000004", "op-000003"]
     page = await operations.history(limit=2, before="op-000003")
@@ -176,7 +177,7 @@ async def test_a_failed_start_is_followed_until_it_is_old_late_or_not_the_newest
     assert await followed() == []
     second = await store.run(a_start("op-000002"), State.FAILED, 60)
     assert await followed() == [second.id]
-    await store.operations.begin(a_stop("op-000003"))
+    await store.operations.begin(*planned(a_stop("op-000003")))
     assert await followed() == []
 
 

@@ -1,0 +1,94 @@
+"""What a namespace holds: its TML workloads, found by what their containers say of themselves."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+from lifecycle.errors import Forbidden, Gone, NothingFound
+from lifecycle.kube import paths, read
+from lifecycle.kube.answers import Json
+from lifecycle.kube.door import Door
+from lifecycle.kube.owners import owners
+from lifecycle.kube.parallel import together
+from lifecycle.kube.paths import PICTURED, Resource
+from lifecycle.model import Component, Discovery, Owner, Ref, Target, Workload
+from lifecycle.topology import arranged
+
+SCALERS = (Resource.SCALED_OBJECTS, Resource.AUTOSCALERS)
+
+
+async def discover(door: Door, target: Target, at: datetime) -> Discovery:
+    """Read the namespace once, everything at the same time. Raises NothingFound."""
+    needed = [_listed(door, resource, target.namespace) for resource in PICTURED]
+    helpful = [_listed_if_allowed(door, resource, target.namespace) for resource in SCALERS]
+    found = await together([*needed, *helpful])
+    return discovered(target, dict(zip((*PICTURED, *SCALERS), found, strict=True)), at)
+
+
+async def _listed(door: Door, resource: Resource, namespace: str) -> list[Json]:
+    answer = await door.get(paths.all_of(resource, namespace))
+    return answer.get("items") or []
+
+
+async def _listed_if_allowed(door: Door, resource: Resource, namespace: str) -> list[Json]:
+    """Nothing where the API is not installed or may not be read: then who scales is not known, which stops nobody."""
+    try:
+        return await _listed(door, resource, namespace)
+    except (Gone, Forbidden):
+        return []
+
+
+def discovered(target: Target, lists: Mapping[Resource, list[Json]], at: datetime) -> Discovery:
+    """The cluster that these objects are. Raises NothingFound when none of them is a TML workload."""
+    objects = dict(_tml_objects(lists))
+    found = {ref: read.workload(ref.kind, one, _owners(ref, one, lists)) for ref, one in objects.items()}
+    topology = arranged(workload for workload in found.values() if workload)
+    strange = tuple(str(ref) for ref in sorted(objects) if found[ref] is None)
+    if not topology:
+        raise NothingFound(_nothing(target, strange))
+    ordered = [objects[workload.ref] for workload in topology]
+    return Discovery(
+        target=target,
+        name=_first(ordered, "TMG_CLUSTER_NAME") or target.namespace,
+        mode=_first(ordered, "TMG_CLUSTER_MODE"),
+        release=_first(ordered, "TMG_RELEASE_VERSION"),
+        workloads=topology.workloads,
+        observed=read.observed(topology, lists, at),
+        declared=_declared(topology, objects),
+        strange=strange,
+    )
+
+
+def _tml_objects(lists: Mapping[Resource, list[Json]]) -> Iterator[tuple[Ref, Json]]:
+    for kind, resource in paths.OF_KIND.items():
+        for found in lists[resource]:
+            if read.is_tml(found):
+                yield Ref(kind, read.name_of(found)), found
+
+
+def _owners(ref: Ref, found: Json, lists: Mapping[Resource, list[Json]]) -> tuple[Owner, ...]:
+    return owners(ref.kind, found, lists[Resource.SCALED_OBJECTS], lists[Resource.AUTOSCALERS])
+
+
+def _first(workloads: Iterable[Json], variable: str) -> str:
+    return next((value for one in workloads if (value := read.environment(one).get(variable))), "")
+
+
+def _declared(topology: Iterable[Workload], objects: Mapping[Ref, Json]) -> dict[tuple[Component, int], int]:
+    counts: dict[tuple[Component, int], int] = {}
+    for workload in topology:
+        if workload.component is Component.CM:
+            counts |= read.declared_counts(objects[workload.ref], workload.zone)
+    return counts
+
+
+def _nothing(target: Target, strange: tuple[str, ...]) -> str:
+    look = f"Look with `kubectl -n {target.namespace} get statefulsets,deployments`"
+    if strange:
+        return (
+            f"{target} holds nothing this bot can handle: {', '.join(strange)} have a TMGC_TYPE it does not know or "
+            f"a selector with matchExpressions. {look}."
+        )
+    return (
+        f"{target} holds no TML workload: no StatefulSet and no Deployment there has TMGC_TYPE in its environment. "
+        f"{look}, and check the context and the namespace in the configuration."
+    )

@@ -1,0 +1,50 @@
+"""What Kubernetes would refuse, asked before anything is changed."""
+
+from collections.abc import Sequence
+
+from lifecycle.kube import paths
+from lifecycle.kube.answers import Json
+from lifecycle.kube.door import Door
+from lifecycle.kube.parallel import together
+from lifecycle.ports import Right
+
+
+def _rights(group: str, resources: Sequence[str], verbs: Sequence[str]) -> tuple[Right, ...]:
+    return tuple(Right(verb, group, resource) for resource in resources for verb in verbs)
+
+
+READING = (
+    *_rights("apps", ["statefulsets", "deployments"], ["list"]),
+    *_rights("", ["pods", "persistentvolumeclaims"], ["list"]),
+)
+"""Enough to discover a cluster."""
+
+NEEDED = (
+    *_rights("apps", ["statefulsets", "deployments"], ["get", "list", "watch", "patch"]),
+    *_rights("", ["pods", "persistentvolumeclaims"], ["get", "list", "watch"]),
+    *_rights("", ["events"], ["get", "list"]),
+    *_rights("", ["pods/log", "services"], ["get"]),
+    *_rights("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
+)
+"""For stop, start and restart with their diagnosis. Owners of the replica counts are read where that is allowed."""
+
+
+async def missing(door: Door, namespace: str, rights: Sequence[Right]) -> tuple[Right, ...]:
+    """Those of the rights that Kubernetes would refuse in the namespace, in the given order."""
+    allowed = await together(_is_allowed(door, namespace, right) for right in rights)
+    return tuple(right for right, is_allowed in zip(rights, allowed, strict=True) if not is_allowed)
+
+
+async def _is_allowed(door: Door, namespace: str, right: Right) -> bool:
+    answer = await door.ask(paths.ACCESS_REVIEWS, _review(namespace, right))
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _review(namespace: str, right: Right) -> Json:
+    resource, _, subresource = right.resource.partition("/")
+    wish = {"namespace": namespace, "verb": right.verb, "group": right.group, "resource": resource}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": wish | ({"subresource": subresource} if subresource else {})},
+    }

@@ -1,0 +1,69 @@
+"""A sandbox per test, and a door to it through a kubeconfig, as a person would have it."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import sandbox.kubernetes
+from lifecycle.kube.cluster import KubeCluster
+from lifecycle.kube.door import Door, Timeouts, connect
+from lifecycle.kube.lease import LeaseTiming
+from lifecycle.model import Target
+from sandbox.kubernetes import KubernetesSandbox
+from sandbox.tml import PROD_NAMESPACE
+
+SCALE = 0.001
+QUICK = LeaseTiming(renew=0.15, trust=0.3, duration=0.45, retry=0.02)
+"""The real times by thirty or so: a busy machine may stall for a tenth of a second."""
+TIMEOUTS = Timeouts(connect=0.5, read=0.5, whole=2, write=0.12)
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@dataclass
+class Held:
+    """A Lease that is held as long as the test says so."""
+
+    is_held: bool = True
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[KubernetesSandbox]:
+    async with sandbox.kubernetes.start(time_scale=SCALE) as running:
+        yield running
+
+
+OpenDoor = Callable[..., Awaitable[Door]]
+
+
+@pytest.fixture
+async def open_door(api: KubernetesSandbox, tmp_path: Path) -> AsyncIterator[OpenDoor]:
+    """A door to the sandbox; `token` is sent with each request."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(token: str | None = None, timeouts: Timeouts | None = None) -> Door:
+            path = tmp_path / f"kubeconfig-{token}"
+            api.kubeconfig(path, {"local": None}, {"local": token} if token else None)
+            return await stack.enter_async_context(connect("local", kubeconfig=str(path), timeouts=timeouts))
+
+        yield opened
+
+
+@pytest.fixture
+async def door(open_door: OpenDoor) -> Door:
+    return await open_door()
+
+
+def cluster_at(door: Door, namespace: str = PROD_NAMESPACE, watch_seconds: float = 0.3) -> KubeCluster:
+    return KubeCluster(door, Target("local", namespace), RealClock(), watch_seconds=watch_seconds, lease_timing=QUICK)

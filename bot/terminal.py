@@ -50,7 +50,7 @@ def show_discovery(found: Discovery) -> None:
     claims += [(c.name, c.status, c.capacity, c.storage_class, c.driver or "unknown") for c in found.observed.claims]
     say("\n" + "\n".join(aligned(claims)))
     for name in found.strange:
-        say(f"{name}: a TMGC_TYPE that is not known here; left alone")
+        say(f"{name}: a TMGC_TYPE or a selector that is not known here; left alone")
 
 
 def show_plan(made: Plan) -> None:

@@ -200,7 +200,10 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class Claim:
-    """A PersistentVolumeClaim in the columns of `kubectl get pvc`; ``driver`` is who provisioned its volume."""
+    """A PersistentVolumeClaim in the columns and short forms (RWO, Terminating) of `kubectl get pvc`.
+
+    ``driver`` is who provisioned its volume.
+    """
 
     name: str
     uid: str
@@ -324,7 +327,8 @@ class Place:
 class Discovery:
     """What a namespace holds, read once.
 
-    ``declared`` has cm's TMGC_*_COUNT by component and zone; ``strange`` names workloads whose TMGC_TYPE is unknown.
+    ``declared`` has cm's TMGC_*_COUNT by component and zone; ``strange`` names workloads whose TMGC_TYPE or selector
+    the bot cannot read.
     """
 
     target: Target

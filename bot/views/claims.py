@@ -6,7 +6,6 @@ from datetime import datetime
 from bot.views.words import duration
 from lifecycle.model import Claim
 
-MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 HEADER = ("NAME", "STATUS", "VOLUME", "CAPACITY", "ACCESS MODES", "STORAGECLASS", "AGE")
 
 
@@ -21,7 +20,7 @@ def _row(claim: Claim, now: datetime) -> tuple[str, ...]:
         claim.status,
         claim.volume,
         claim.capacity,
-        ",".join(MODES.get(mode, mode) for mode in claim.access_modes),
+        ",".join(claim.access_modes),
         claim.storage_class,
         duration(now - claim.created_at) if claim.created_at else "<unknown>",
     )

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,9 @@ from storage.proposals import Proposals
 log = structlog.get_logger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+WARM_UP = 5.0
+"""Seconds that the start waits for each cluster's first picture; one that is away does not keep the others waiting."""
+
 CONFIG = Annotated[Path, typer.Option("--config", help="The YAML file with channels and clusters.")]
 
 
@@ -66,6 +69,14 @@ class SystemClock:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """What the sandboxes' shortened clocks shorten along: how often Slack is written to, how long a watch lasts."""
+
+    pace: Pace = field(default_factory=Pace)
+    watch_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
 class Service:
     """A running bot, as far as its caller has to know it."""
 
@@ -73,18 +84,18 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator[Service]:
+async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIterator[Service]:
     """The whole bot, from the database to the open socket; ends operations' tasks and releases Leases on the way out.
 
     Clients are warmed up before the socket opens: the first command is answered as fast as the others.
     """
-    clock = SystemClock()
+    clock, timing = SystemClock(), timing or Timing()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
         audit = AuditLog(database, clock)
         operations, messages = Operations(database, clock), Messages(database)
         proposals = Proposals(database, clock)
-        sites = await _sites(settings, clock, stack)
+        sites = await _sites(settings, clock, stack, timing.watch_seconds)
         client = _slack(settings)
         who = await client.auth_test()
         executor = Executor(Runner(DatabaseJournal(database, clock), clock, _name()), operations, sites, clock)
@@ -100,10 +111,11 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
             new_id=partial(_fresh_id, random.SystemRandom()),
         )
         desk = Desk(sites, gate, access, operations, messages, audit, partial(permalink, client))
-        projector = Projector(client, database, messages, operations, clock.monotonic, pace or Pace())
+        projector = Projector(client, database, messages, operations, clock.monotonic, timing.pace)
         await stack.enter_async_context(_running(projector.run()))
         await stack.enter_async_context(scheduling(proposals))
         await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
+        await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         await executor.take_up()
         handler = await _listening(settings, client, desk, stack)
         port = await stack.enter_async_context(serving_health(settings.health_port, partial(_unready, handler)))
@@ -116,13 +128,25 @@ def _slack(settings: Settings) -> AsyncWebClient:
     return AsyncWebClient(token, base_url=settings.slack_api_url, timeout=10, retry_handlers=[])
 
 
-async def _sites(settings: Settings, clock: SystemClock, stack: AsyncExitStack) -> dict[str, Site]:
+async def _sites(
+    settings: Settings, clock: SystemClock, stack: AsyncExitStack, watch_seconds: float
+) -> dict[str, Site]:
     """The configured clusters; those of one context share its door."""
     connections = await stack.enter_async_context(Connections(kubeconfig=settings.kubeconfig))
-    return {
-        name: Site(cluster, KubeCluster(await connections.to(cluster.context), cluster.target, clock))
-        for name, cluster in settings.clusters.items()
-    }
+    sites = {}
+    for name, cluster in settings.clusters.items():
+        door = await connections.to(cluster.context)
+        sites[name] = Site(cluster, KubeCluster(door, cluster.target, clock, watch_seconds=watch_seconds))
+    return sites
+
+
+async def _warm_up(name: str, site: Site) -> None:
+    """Load what the first command would wait for: the client's modules, credentials, a connection."""
+    try:
+        async with asyncio.timeout(WARM_UP):
+            await site.cluster.discover()
+    except (ClusterError, Refused, TimeoutError) as trouble:
+        log.warning("cluster cannot be read yet", cluster=name, reason=str(trouble) or "no answer")
 
 
 async def _listening(
@@ -194,7 +218,7 @@ async def _check(settings: Settings) -> int:
         _slack(settings), [cluster.channel for cluster in settings.clusters.values()]
     )
     async with AsyncExitStack() as stack:
-        for name, site in (await _sites(settings, clock, stack)).items():
+        for name, site in (await _sites(settings, clock, stack, Timing().watch_seconds)).items():
             problems += await terminal.check_cluster(name, site.cluster)
     return problems
 
@@ -237,7 +261,7 @@ async def _demo(folder: Path) -> None:
     terminal.say(f"The sandbox's clusters run {1 / sandbox.DEMO_SCALE:.0f} times as fast as real ones.\n")
     async with sandbox.start(folder, limits=None) as box:
         settings = load_settings(box.write_configuration(), box.environ)
-        async with serving(settings, Pace(posts=0.2, updates=0.5)):
+        async with serving(settings, Timing(Pace(posts=0.2, updates=0.5))):
             transcript = await story.play(box, terminal.say)
     (folder / "transcript.txt").write_text(transcript)
     terminal.say(

@@ -53,7 +53,7 @@ async def look(cluster: Cluster, running: Operation | None, last: Operation | No
     unready = tuple(str(line.workload.ref) for line in lines if line.word in {"not ready", "stopping"})
     diagnosis = Diagnosis()
     if unready and running is None:
-        diagnosis = await cluster.diagnose(arranged(discovery.workloads), discovery.observed, unready)
+        diagnosis = await cluster.diagnose(arranged(discovery.workloads), unready)
     drift = () if running else drifted(last, lines)
     return Status(discovery, lines, running, last, drift, diagnosis)
 

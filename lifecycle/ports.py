@@ -99,7 +99,7 @@ class Cluster(Protocol):
         before anything is sent when the lease is not held.
         """
 
-    async def diagnose(self, topology: Topology, observed: Observed | None, missing: Sequence[str]) -> Diagnosis:
+    async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
         """Why these workloads (Ref texts) are not where they should be: conditions, events, last log lines.
 
         Never raises for what cannot be read: that is a finding too.

@@ -105,7 +105,7 @@ class Runner:
     async def _stopped(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
         phase = phases_from(operation.verb, operation.phase)[0]
         refs = tuple(str(workload.ref) for workload in operation.goal.scope)
-        diagnosis = await cluster.diagnose(operation.goal.topology, None, refs)
+        diagnosis = await cluster.diagnose(operation.goal.topology, refs)
         return await self.journal.finished(
             operation,
             Outcome(
@@ -259,7 +259,7 @@ class Execution:
         return tuple(str(workload.ref) for workload in workloads)
 
     async def _diagnose(self, phase: Phase) -> Diagnosis:
-        return await self.cluster.diagnose(self.operation.goal.topology, self.observed, self._missing(phase))
+        return await self.cluster.diagnose(self.operation.goal.topology, self._missing(phase))
 
     async def _failed(self, phase: Phase, error: str | None = None) -> Operation:
         goal, observed = self.operation.goal, self.observed

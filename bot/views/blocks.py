@@ -9,8 +9,8 @@ Message = dict[str, Any]
 
 SECTION_LIMIT = 3000
 BLOCK_LIMIT = 50
-NOTIFICATION_LIMIT = 100
-"""People read the notification text on a phone at night."""
+NOTIFICATION_LIMIT = 99
+"""Characters: people read the notification text on a phone at night."""
 
 
 def escape(text: str) -> str:
@@ -63,8 +63,8 @@ def actions(*buttons: Block) -> Block:
 
 
 def message(text: str, blocks: Sequence[Block]) -> Message:
-    """A message with the text that notifications and screen readers use."""
+    """A message; ``text``, not yet escaped, is what notifications and screen readers use."""
     kept = list(blocks)
     if len(kept) > BLOCK_LIMIT:
         kept = [*kept[: BLOCK_LIMIT - 1], context(f"… and {len(kept) - BLOCK_LIMIT + 1} more")]
-    return {"text": clipped(text, NOTIFICATION_LIMIT), "blocks": kept}
+    return {"text": escape(clipped(text, NOTIFICATION_LIMIT)), "blocks": kept}

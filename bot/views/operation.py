@@ -65,7 +65,7 @@ def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
     lines = [f"{symbol[operation.state]} *{escape(_title(operation))}*", _asked(operation)]
     return message(
-        escape(headline(operation)),
+        headline(operation),
         [section("\n".join(lines)), section("\n".join(_progress(operation, entries))), context(_footer(operation))],
     )
 
@@ -122,7 +122,7 @@ def _footer(operation: Operation) -> str:
 def thread(operation: Operation, entries: Sequence[Recorded]) -> Message | None:
     """One reply for these entries, in order; None when none of them has anything to say."""
     blocks = [block for entry in entries for block in _told(operation, entry)]
-    return message(escape(headline(operation)), joined(blocks)) if blocks else None
+    return message(headline(operation), joined(blocks)) if blocks else None
 
 
 def joined(blocks: Sequence[Block]) -> list[Block]:
@@ -269,7 +269,8 @@ def _label(operation: Operation, name: str) -> str:
 def diagnosis_blocks(diagnosis: Diagnosis) -> list[Block]:
     blocks: list[Block] = []
     for finding in diagnosis.findings[:NOTES]:
-        blocks.append(section(f":mag: *{escape(finding.object)}* {escape(finding.reason)}\n{escape(finding.message)}"))
+        said = f"\n{escape(finding.message)}" if finding.message else ""
+        blocks.append(section(f":mag: *{escape(finding.object)}* {escape(finding.reason)}{said}"))
         blocks += preformatted(finding.log)
     if len(diagnosis.findings) > NOTES:
         blocks.append(context(f"and {len(diagnosis.findings) - NOTES} more"))

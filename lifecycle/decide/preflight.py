@@ -37,5 +37,7 @@ def warnings(discovery: Discovery) -> tuple[str, ...]:
                 told.append(
                     f"HorizontalPodAutoscaler {owner.name} leaves {workload.ref} alone at zero and goes on afterwards"
                 )
-    told += [f"{name} has a TMGC_TYPE or a selector this bot cannot read and is left alone" for name in discovery.strange]
+    told += [
+        f"{name} has a TMGC_TYPE or a selector this bot cannot read and is left alone" for name in discovery.strange
+    ]
     return tuple(told)

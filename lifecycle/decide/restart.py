@@ -9,7 +9,6 @@ from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.topology import Topology, arranged
 
-
 UNMARKED = "not begun"
 """The mark of a goal that no operation has taken for its own yet: no pod template bears it."""
 

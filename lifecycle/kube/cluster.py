@@ -7,7 +7,7 @@ from lifecycle.kube import diagnose, discovery, fence, patch, paths, read, right
 from lifecycle.kube.door import Door
 from lifecycle.kube.lease import LeaseTiming, hold
 from lifecycle.kube.parallel import together
-from lifecycle.model import Action, Diagnosis, Discovery, Observed, Step, Target, Traffic, Workload
+from lifecycle.model import Action, Diagnosis, Discovery, Step, Target, Traffic, Workload
 from lifecycle.ports import Clock, Lease, Right, Watch
 from lifecycle.topology import Topology
 
@@ -82,13 +82,8 @@ class KubeCluster:
                 found = await self._door.get(paths.workload(step.workload, self._namespace))
                 return patch.rollout_restart(step, found, workload.uid, epoch, operation)
 
-    async def diagnose(
-        self,
-        topology: Topology,
-        observed: Observed | None,  # noqa: ARG002 - the port has it; what it shows is read anew
-        missing: Sequence[str],
-    ) -> Diagnosis:
-        """See the port. Reads everything anew: ``observed`` may be from before the trouble."""
+    async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
+        """See the port. Reads everything anew: the last picture may be from before the trouble."""
         return await diagnose.diagnose(self._door, self._namespace, topology, missing)
 
     async def traffic(self, probe_url: str | None) -> Traffic:

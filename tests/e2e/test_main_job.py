@@ -241,6 +241,7 @@ async def test_a_killed_database_is_a_warning_in_the_thread(place: Town) -> None
 
 
 WATCH_FAULTS = [
+    Fault("silent", verb="watch", times=4),
     Fault("drop_watch", verb="watch", after_events=2, times=8),
     Fault("expired", verb="watch", times=4),
     Fault("status", verb="list", status=503, times=3),

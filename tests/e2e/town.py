@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sandbox
-from bot.__main__ import SystemClock, serving
+from bot.__main__ import SystemClock, Timing, serving
 from bot.projector import Pace
 from bot.settings import load_settings
 from sandbox import Sandbox
@@ -15,7 +15,7 @@ from sandbox.slack import Message, Reply
 from storage.audit import AuditLog, Recorded
 from storage.database import open_database
 
-FAST = Pace(posts=0.02, updates=0.05, hopeless=1.0, trouble=0.05)
+FAST = Timing(Pace(posts=0.02, updates=0.05, hopeless=1.0, trouble=0.05), watch_seconds=0.6)
 SCALE = 0.002
 PATIENCE = 20.0
 

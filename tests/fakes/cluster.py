@@ -127,7 +127,7 @@ class FakeCluster:
     async def watch(self, topology: Topology) -> AsyncIterator["FakeWatch"]:
         yield FakeWatch(self)
 
-    async def diagnose(self, topology: Topology, observed: Observed | None, missing: Sequence[str]) -> Diagnosis:
+    async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
         return Diagnosis(tuple(Finding(name, "NotReady", "the readiness probe fails") for name in missing))
 
     async def traffic(self, probe_url: str | None) -> Traffic:

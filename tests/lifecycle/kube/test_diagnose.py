@@ -44,7 +44,7 @@ async def diagnosis_of_start(cluster: KubeCluster) -> Diagnosis:
     found = await cluster.discover()
     goal = start.goal(found, {}, {})
     missing = [str(one.ref) for one in goal.scope if not found.observed[one].is_ready(one.ref.kind)]
-    return await cluster.diagnose(goal.topology, found.observed, missing)
+    return await cluster.diagnose(goal.topology, missing)
 
 
 def has_event(store: Store, reason: str) -> bool:
@@ -120,7 +120,7 @@ async def test_a_pod_that_cannot_go_is_told_by_its_stop(api: KubernetesSandbox, 
         _scale_to_zero(api, ref)
     await api.until(lambda store: has_event(store, "FailedKillPod"))
     await api.until(lambda store: not any(_is_of_tm(pod) for pod in store.list(PODS, PROD_NAMESPACE)))
-    found = await cluster.diagnose(goal.topology, None, ["statefulset/mysql-set-0", "statefulset/cass-set-0"])
+    found = await cluster.diagnose(goal.topology, ["statefulset/mysql-set-0", "statefulset/cass-set-0"])
     first = found.findings[0]
     assert (first.object, first.reason) == (f"pod/{POD}", "Terminating")
     assert "FailedKillPod" in first.message
@@ -146,10 +146,10 @@ async def test_what_cannot_be_read_is_a_finding(api: KubernetesSandbox, cluster:
     await api.until(lambda store: waits(store, "ImagePullBackOff") and only_sql_is_left(store))
     found = await cluster.discover()
     api.faults.add(Fault("status", verb="list", resource="events", status=403))
-    partly = await cluster.diagnose(arranged(found.workloads), found.observed, [str(SQL)])
+    partly = await cluster.diagnose(arranged(found.workloads), [str(SQL)])
     assert [one.reason for one in partly.findings] == ["ImagePullBackOff", "cannot be read"]
     api.faults.add(Fault("status", verb="list", status=403))
-    nothing = await cluster.diagnose(arranged(found.workloads), found.observed, [str(SQL)])
+    nothing = await cluster.diagnose(arranged(found.workloads), [str(SQL)])
     assert {one.reason for one in nothing.findings} == {"cannot be read"}
 
 

@@ -93,7 +93,7 @@ async def start(
     kubernetes_port: int = 0,
     limits: Limits | None = DEFAULT,
 ) -> AsyncIterator[Sandbox]:
-    """Both servers on loopback, with people, channels and the two reference clusters ready; ``folder`` has their files."""
+    """Both servers on loopback, with people, channels and both clusters ready; ``folder`` has their files."""
     async with (
         slack.start(port=slack_port, limits=limits) as workspace,
         kubernetes.start(time_scale=time_scale, port=kubernetes_port, data_dir=folder / "volumes") as api,

@@ -1,6 +1,7 @@
 """The main job as people see it: a stop, a start that fails, its repair, the start again, the history."""
 
 from collections.abc import Callable
+from textwrap import indent
 
 from sandbox import Sandbox, tml
 from sandbox.kubernetes import FAULT_ANNOTATION
@@ -17,8 +18,9 @@ PATIENCE = 30.0
 async def play(box: Sandbox, say: Say) -> str:
     """Run the story, tell each scene, and return the transcript of the channel."""
     alice, bob = box.slack.person("alice"), box.slack.person("bob")
-    say("1. Alice stops prod.")
-    await order(box, alice, "stop prod because patching the nodes", "Stopped prod")
+    say("1. Alice stops prod. It is production, so the bot asks her first, privately:")
+    say(await order(box, alice, "stop prod because patching the nodes", "Stopped prod"))
+    say("   She presses it.")
     say("2. Bob starts it, and MySQL does not get ready.")
     mysql(box, "never-ready")
     await order(box, bob, "start prod because patching is done", "FAILED to start prod")
@@ -32,10 +34,14 @@ async def play(box: Sandbox, say: Say) -> str:
     return box.slack.transcript(CHANNEL)
 
 
-async def order(box: Sandbox, person: Person, words: str, ending: str) -> None:
-    """Type the command, press the card's button, wait until the operation's message says how it ended."""
+async def order(box: Sandbox, person: Person, words: str, ending: str) -> str:
+    """Type the command, press the card's button, wait until the operation's message says how it ended.
+
+    Returns the card as it stood before the press.
+    """
     before = {message.ts for message in box.slack.channel_messages(CHANNEL)}
     card = await answered(person, words)
+    shown = indent(box.slack.shown(card), "   | ")
     await person.presses("confirm", card)
 
     def ended(_slack: object) -> Message | None:
@@ -44,6 +50,7 @@ async def order(box: Sandbox, person: Person, words: str, ending: str) -> None:
 
     live = await box.slack.until(ended, PATIENCE, f"a message that begins with {ending!r}")
     await box.slack.until(lambda slack: told(slack.thread(CHANNEL, live.ts)), PATIENCE, "the summary in the thread")
+    return shown
 
 
 def told(thread: list[Message]) -> bool:

@@ -1,20 +1,28 @@
 """The sandbox's own paths beside the API: faults on the wire, the record of writes, the way in for traffic."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from sandbox.kubernetes.faults import Fault, fault_from
-
-if TYPE_CHECKING:
-    from sandbox.kubernetes.server import ApiServer
+from sandbox.kubernetes.faults import Fault, Faults, fault_from
+from sandbox.kubernetes.writes import Write
 
 Traffic = Callable[[str], Awaitable[tuple[int, str]]]
 """A namespace to (HTTP status, text): what a call from outside is answered."""
 
 
-async def answer(server: "ApiServer", request: web.Request, path: list[str]) -> web.StreamResponse:
+class Controlled(Protocol):
+    """What of the API server these paths show and change."""
+
+    faults: Faults
+    writes: list[Write]
+    requests: Counter[tuple[str, str]]
+    traffic: Traffic | None
+
+
+async def answer(server: Controlled, request: web.Request, path: list[str]) -> web.StreamResponse:
     """Answers `/sandbox/part/…`."""
     match [request.method, *path]:
         case ["GET", "faults"]:
@@ -35,7 +43,7 @@ async def answer(server: "ApiServer", request: web.Request, path: list[str]) -> 
             return web.json_response({"error": "no such path in the sandbox"}, status=404)
 
 
-async def _add_faults(server: "ApiServer", request: web.Request) -> web.Response:
+async def _add_faults(server: Controlled, request: web.Request) -> web.Response:
     """One rule or a list; `seed` beside a rule makes chance start anew. Nothing is added when one is wrong."""
     try:
         given = await request.json()
@@ -47,7 +55,7 @@ async def _add_faults(server: "ApiServer", request: web.Request) -> web.Response
     return web.json_response(server.faults.as_json())
 
 
-def _rule(server: "ApiServer", values: Any) -> Fault:
+def _rule(server: Controlled, values: Any) -> Fault:
     if isinstance(values, dict) and isinstance(values.get("seed"), int):
         server.faults.reseed(values["seed"])
         values = {key: value for key, value in values.items() if key != "seed"}

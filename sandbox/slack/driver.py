@@ -349,6 +349,10 @@ class SlackSandbox:
         """What people see, as text; times are UTC."""
         return render.transcript(self.workspace, self.channel(channel).id if channel else None)
 
+    def shown(self, message: Message) -> str:
+        """One message as text."""
+        return "\n".join(render.body(message, self.workspace))
+
     def rendered(self, view: View) -> str:
         return render.view(view, self.workspace)
 

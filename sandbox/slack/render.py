@@ -22,6 +22,7 @@ EMOJI = {
     "information_source": "ℹ️",
     "mag": "🔍",
     "no_entry": "⛔",
+    "white_circle": "⚪",
     "bell": "🔔",
     "camera_with_flash": "📸",
     "wastebasket": "🗑️",
@@ -29,6 +30,7 @@ EMOJI = {
 TASK_SIGNS = {"pending": "○", "in_progress": "◐", "complete": "●", "error": "✗"}
 ANGLED = re.compile(r"<([^<>]*)>")
 NAMED_EMOJI = re.compile(r":([a-z0-9_+-]+):")
+STRONG = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 FENCE = re.compile(r"```\n?(.*?)\n?```", re.DOTALL)
 
 
@@ -40,7 +42,7 @@ def mrkdwn(source: str, workspace: Workspace) -> str:
         if index % 2:
             shown.append(unescape(_references(part, workspace)))
         elif part.strip("\n") or len(parts) == 1:
-            text = unescape(NAMED_EMOJI.sub(_emoji, _references(part, workspace)))
+            text = unescape(NAMED_EMOJI.sub(_emoji, STRONG.sub(r"\1", _references(part, workspace))))
             shown.append(text.strip("\n") if len(parts) > 1 else text)
     return "\n".join(shown)
 

@@ -772,7 +772,7 @@ async def test_a_transcript_shows_what_people_see(slack: SlackSandbox) -> None:
         "by @bob in #ops <ok>",
         "NAME   STATUS",
         "data-0 Bound",
-        "*Cluster* prod",
+        "Cluster prod",
         "a · b",
         "[ Stop prod ] [ Cancel ]",
         "NAME   STATUS",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from lifecycle.model import Observed, Step, Workload
-from lifecycle.operation import Goal
+from lifecycle.operation import Goal, Operation
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class Phase:
     def reached(self, goal: Goal, observed: Observed) -> bool:
         """Whether the end of the phase is SEEN in this picture."""
         return all(self.arrived(goal, observed, workload) for workload in goal.scope)
+
+    def time_for(self, operation: Operation) -> timedelta:
+        """How long the phase may take in this operation: as configured when it began, else by its topology."""
+        return timedelta(seconds=operation.limit) if operation.limit else self.limit(operation.goal)
 
     def missing(self, goal: Goal, observed: Observed) -> tuple[Workload, ...]:
         """The workloads that are not there yet."""

@@ -25,7 +25,6 @@ from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic,
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import from_plain
 from lifecycle.plan import Plan
-from lifecycle.runner import limit_of
 from storage.audit import Recorded
 
 NOTES = 4
@@ -113,7 +112,7 @@ def _footer(operation: Operation) -> str:
     parts = [operation.id, operation.target.namespace, f"began {when(operation.begun_at)}"]
     if operation.state is State.RUNNING and operation.phase_begun_at:
         phase = phases_from(operation.verb, operation.phase)[0]
-        parts.append(f"gives up {when(operation.phase_begun_at + limit_of(phase, operation))}")
+        parts.append(f"gives up {when(operation.phase_begun_at + phase.time_for(operation))}")
     if operation.ended_at:
         parts.append(f"ended {when(operation.ended_at)}")
     return " · ".join(parts)

@@ -51,14 +51,16 @@ async def run_command(request: web.Request, store: Store, call: Call, run: PodEx
     if not call.commands:
         raise status.bad_request("you must specify at least 1 command for the container")
     outcome = await run(call.target.namespace, call.target.name, container, call.commands)
-    return await _tell(request, call, *outcome)
+    wanted = {name for name in ("stdout", "stderr") if call.query.get(name) in TRUE}
+    return await tell(request, wanted, *outcome)
 
 
-async def _tell(request: web.Request, call: Call, code: int, stdout: str, stderr: str) -> web.WebSocketResponse:
+async def tell(request: web.Request, wanted: set[str], code: int, stdout: str, stderr: str) -> web.WebSocketResponse:
+    """Send what a command wrote, of the streams that are wanted, and how it ended."""
     socket = web.WebSocketResponse(protocols=_PROTOCOLS, timeout=0.5)
     await socket.prepare(request)
     for channel, name, text in ((_STDOUT, "stdout", stdout), (_STDERR, "stderr", stderr)):
-        if text and call.query.get(name) in TRUE:
+        if text and name in wanted:
             await socket.send_bytes(channel + text.encode())
     await socket.send_bytes(_STATUS + json.dumps(_outcome(code)).encode())
     await socket.close()

@@ -31,9 +31,10 @@ _MOUNTED = (SECRETS, CONFIGMAPS, CLAIMS)
 class Kubelet:
     """Starts one task per pod and tells it what it may be waiting for."""
 
-    def __init__(self, store: Store, volumes: Volumes, crew: Crew) -> None:
+    def __init__(self, store: Store, volumes: Volumes, crew: Crew, life: type[PodLife] = PodLife) -> None:
         self._store = store
         self._crew = crew
+        self._life = life
         self._lives: dict[tuple[str, str], PodLife] = {}
         addresses = (f"10.244.{number // 250 % 250}.{number % 250 + 2}" for number in itertools.count())
         self._around = Surroundings(
@@ -104,7 +105,7 @@ class Kubelet:
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         life = self._lives.get(key)
         if event.type == "ADDED":
-            self._lives[key] = new = PodLife(self._around, pod)
+            self._lives[key] = new = self._life(self._around, pod)
             self._crew.start(new.run(), f"pod {key[0]}/{key[1]}")
         elif life is not None and life.uid == pod["metadata"]["uid"]:
             if event.type == "DELETED":

@@ -1,0 +1,244 @@
+"""A real control plane on loopback: etcd, API server, controller manager and scheduler as plain processes.
+
+    async with control_plane(folder) as plane: ...
+
+Its node is played by `tests/cluster/node.py`, in a process of its own.
+"""
+
+import asyncio
+import base64
+import secrets
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import yaml
+
+from tests.cluster.building import Missing, build
+from tests.cluster.client import Access, open_client, until
+from tests.cluster.processes import LOOK_AGAIN, Program, free_ports
+
+HOST = "127.0.0.1"
+PATIENCE = 60.0
+"""Seconds for each server to be ready; on an idle machine it takes two or three."""
+USERS = {
+    "admin": ("tml-bot-test-admin", ["system:masters"]),
+    "controllers": ("system:kube-controller-manager", []),
+    "scheduler": ("system:kube-scheduler", []),
+    "node": ("tml-bot-test-node", ["system:masters"]),  # it plays the kubelet, the storage and its provisioner
+}
+CERTIFICATE = """\
+[req]
+distinguished_name = name
+x509_extensions = extensions
+prompt = no
+[name]
+CN = tml-bot-test
+[extensions]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, digitalSignature, keyEncipherment, keyCertSign
+extendedKeyUsage = serverAuth, clientAuth
+subjectKeyIdentifier = hash
+subjectAltName = IP:127.0.0.1, DNS:localhost, DNS:kubernetes.default.svc
+"""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All on loopback."""
+
+    etcd: int
+    peers: int
+    api: int
+    controllers: int
+    scheduler: int
+
+
+class ControlPlane:
+    """The running servers; made by `control_plane`."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self.folder = folder
+        self.tokens = {name: secrets.token_hex(16) for name in USERS}
+        self._ports = Ports(*free_ports(5))
+        self._running: dict[str, Program] = {}
+
+    @property
+    def url(self) -> str:
+        return f"https://{HOST}:{self._ports.api}"
+
+    @property
+    def certificate(self) -> Path:
+        """Self-signed: of the API server and the kubelet, and the authority for both."""
+        return self.folder / "tls.crt"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "tls.key"
+
+    def access(self, user: str = "admin") -> Access:
+        return Access(self.url, self.tokens[user], self.certificate.read_text())
+
+    def kubeconfig(self, user: str) -> Path:
+        """Written anew with each call."""
+        return write_kubeconfig(self.folder / f"{user}.kubeconfig", self.access(user))
+
+    async def start(self) -> None:
+        """Returns when every server says that it is ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(self._make_credentials)
+        self._launch("etcd", self._etcd())
+        await self._answers(f"http://{HOST}:{self._ports.etcd}/health")
+        await self.start_api_server()
+        self._launch("kube-controller-manager", self._controllers())
+        self._launch("kube-scheduler", self._scheduler())
+        await self._answers(f"https://{HOST}:{self._ports.controllers}/healthz")
+        await self._answers(f"https://{HOST}:{self._ports.scheduler}/healthz")
+        async with open_client(self.access()) as client:  # without its account a namespace takes no pods
+            await until(client, "/api/v1/namespaces/default/serviceaccounts/default", lambda it: it.status == 200)
+
+    async def stop(self) -> None:
+        """The readers before what they read from."""
+        for name in reversed(self._running):
+            await self._running[name].stop()
+
+    async def start_api_server(self) -> None:
+        self._launch("kube-apiserver", self._api_server())
+        await self._answers(f"{self.url}/readyz")
+
+    async def kill_api_server(self) -> None:
+        """SIGKILL: every connection is cut, nothing is said."""
+        await self._running["kube-apiserver"].kill()
+
+    def check(self) -> None:
+        """Raises Ended when a server is no longer there."""
+        for program in self._running.values():
+            program.check()
+
+    async def compact(self) -> int:
+        """Make etcd forget every version but the present ones; returns the revision up to which it forgot."""
+        async with aiohttp.ClientSession(f"http://{HOST}:{self._ports.etcd}") as session:
+            key = base64.b64encode(b"compact").decode()
+            async with session.post("/v3/kv/range", json={"key": key}) as response:
+                revision = int((await response.json())["header"]["revision"])
+            async with session.post("/v3/kv/compaction", json={"revision": revision, "physical": True}) as response:
+                assert response.status == 200, await response.text()
+        return revision
+
+    def _launch(self, name: str, arguments: Sequence[str]) -> None:
+        command = [str(self._programs / name), *arguments]
+        self._running[name] = Program(name, command, self.folder / f"{name}.log")
+        self._running[name].start()
+
+    async def _answers(self, address: str) -> None:
+        """Ask until it answers 200. Raises Ended when a server gave up, TimeoutError."""
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+            while True:
+                self.check()
+                try:
+                    async with session.get(address, ssl=False) as response:
+                        if response.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(LOOK_AGAIN)
+
+    def _make_credentials(self) -> None:
+        lines = [f'{self.tokens[key]},{user},{key},"{",".join(groups)}"' for key, (user, groups) in USERS.items()]
+        (self.folder / "tokens.csv").write_text("\n".join(lines) + "\n")
+        wishes = self.folder / "certificate.cnf"
+        wishes.write_text(CERTIFICATE)
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-config", str(wishes)]
+        try:
+            subprocess.run(
+                [*command, "-keyout", str(self.key), "-out", str(self.certificate)], check=True, capture_output=True
+            )
+        except FileNotFoundError:
+            raise Missing("openssl is not installed: the API server's certificate is made with it") from None
+
+    def _etcd(self) -> list[str]:
+        client, peers = f"http://{HOST}:{self._ports.etcd}", f"http://{HOST}:{self._ports.peers}"
+        return [
+            f"--data-dir={self.folder}/etcd",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster=default={peers}",
+            "--unsafe-no-fsync",  # nothing here outlives the machine
+            "--log-level=warn",
+        ]
+
+    def _api_server(self) -> list[str]:
+        return [
+            f"--etcd-servers=http://{HOST}:{self._ports.etcd}",
+            "--etcd-compaction-interval=0",  # tests say when
+            f"--bind-address={HOST}",
+            f"--advertise-address={HOST}",
+            f"--secure-port={self._ports.api}",
+            "--endpoint-reconciler-type=none",  # it refuses a loopback address
+            f"--tls-cert-file={self.certificate}",
+            f"--tls-private-key-file={self.key}",
+            f"--token-auth-file={self.folder}/tokens.csv",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self.certificate}",
+            f"--service-account-signing-key-file={self.key}",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--kubelet-preferred-address-types=InternalIP",
+        ]
+
+    def _controllers(self) -> list[str]:
+        return [
+            f"--kubeconfig={self.kubeconfig('controllers')}",
+            f"--bind-address={HOST}",
+            f"--secure-port={self._ports.controllers}",
+            "--leader-elect=false",
+            "--use-service-account-credentials=true",
+            f"--service-account-private-key-file={self.key}",
+            f"--root-ca-file={self.certificate}",
+            "--controllers=*,-persistentvolume-attach-detach-controller,-node-ipam-controller",  # nothing to attach to
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+        ]
+
+    def _scheduler(self) -> list[str]:
+        return [
+            f"--kubeconfig={self.kubeconfig('scheduler')}",
+            f"--bind-address={HOST}",
+            f"--secure-port={self._ports.scheduler}",
+            "--leader-elect=false",
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+        ]
+
+
+def write_kubeconfig(path: Path, access: Access, context: str = "test", namespace: str = "default") -> Path:
+    """As kubectl and every client read it."""
+    authority = base64.b64encode(access.authority.encode()).decode()
+    cluster = {"server": access.url} | ({"certificate-authority-data": authority} if authority else {})
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": context,
+        "clusters": [{"name": context, "cluster": cluster}],
+        "users": [{"name": context, "user": {"token": access.token}}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": context, "namespace": namespace}}],
+    }
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    path.chmod(0o600)
+    return path
+
+
+@asynccontextmanager
+async def control_plane(folder: Path) -> AsyncIterator[ControlPlane]:
+    """The servers as long as the block runs; their logs and data are in ``folder``. Raises Missing."""
+    plane = ControlPlane(await asyncio.to_thread(build), folder)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(plane.stop)
+        await plane.start()
+        yield plane

@@ -1,0 +1,89 @@
+"""Programs that run as long as they are wanted, each with its log, each ended by its own pid."""
+
+import asyncio
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PATIENCE = 10.0
+"""Seconds from SIGTERM to SIGKILL."""
+LOOK_AGAIN = 0.02
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+class Ended(Exception):
+    """A program ended that was to run; the text has its last lines."""
+
+
+class Program:
+    """One child process; what it writes is appended to one file."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name = name
+        self._command = list(command)
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_parent
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def check(self) -> None:
+        """Raises Ended."""
+        code = self._process.poll() if self._process else None
+        if code is not None:
+            raise Ended(f"{self.name} ended with {code}:\n{self.last_lines()}")
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL for one that does not end."""
+        self.send(signal.SIGTERM)
+        if not await self._gone(PATIENCE):
+            await self.kill()
+
+    async def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        await self._gone(PATIENCE)
+
+    async def _gone(self, seconds: float) -> bool:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self._process is not None and self._process.poll() is None:
+            if loop.time() > end:
+                return False
+            await asyncio.sleep(LOOK_AGAIN)
+        return True
+
+    def last_lines(self, count: int = 15) -> str:
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return "\n".join(lines[-count:])
+
+
+def _end_with_parent() -> None:
+    """A test run that is killed leaves nothing running."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on loopback that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

@@ -1,14 +1,15 @@
 """A real control plane on loopback: etcd, API server, controller manager and scheduler as plain processes.
 
-    async with control_plane(folder) as plane: ...
+    async with control_plane(folder, time_scale=0.01) as plane: ...
 
-Its node is played by `tests/cluster/node.py`, in a process of its own.
+Its node is played by `tests/cluster/kubelet.py`, in a process of its own.
 """
 
 import asyncio
 import base64
 import secrets
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import aiohttp
 import yaml
 
 from tests.cluster.building import Missing, build
-from tests.cluster.client import Access, open_client, until
+from tests.cluster.client import Access, Answer, open_client, until
 from tests.cluster.processes import LOOK_AGAIN, Program, free_ports
 
 HOST = "127.0.0.1"
@@ -55,21 +56,33 @@ class Ports:
     api: int
     controllers: int
     scheduler: int
+    kubelet: int
+    traffic: int
 
 
 class ControlPlane:
     """The running servers; made by `control_plane`."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, time_scale: float) -> None:
         self._programs = programs
         self.folder = folder
+        self.time_scale = time_scale
         self.tokens = {name: secrets.token_hex(16) for name in USERS}
-        self._ports = Ports(*free_ports(5))
+        self._ports = Ports(*free_ports(7))
         self._running: dict[str, Program] = {}
 
     @property
     def url(self) -> str:
         return f"https://{HOST}:{self._ports.api}"
+
+    @property
+    def volumes(self) -> Path:
+        """One folder per volume handle, with the bytes."""
+        return self.folder / "volumes"
+
+    def traffic_url(self, namespace: str) -> str:
+        """What a caller of the gateway asks."""
+        return f"http://{HOST}:{self._ports.traffic}/traffic/{namespace}/mashping"
 
     @property
     def certificate(self) -> Path:
@@ -100,6 +113,8 @@ class ControlPlane:
         await self._answers(f"https://{HOST}:{self._ports.scheduler}/healthz")
         async with open_client(self.access()) as client:  # without its account a namespace takes no pods
             await until(client, "/api/v1/namespaces/default/serviceaccounts/default", lambda it: it.status == 200)
+            self._launch_node()
+            await until(client, "/api/v1/nodes", _takes_pods)
 
     async def stop(self) -> None:
         """The readers before what they read from."""
@@ -130,7 +145,14 @@ class ControlPlane:
         return revision
 
     def _launch(self, name: str, arguments: Sequence[str]) -> None:
-        command = [str(self._programs / name), *arguments]
+        self._run(name, [str(self._programs / name), *arguments])
+
+    def _launch_node(self) -> None:
+        ports = [str(self._ports.kubelet), str(self._ports.traffic)]
+        arguments = [str(self.kubeconfig("node")), str(self.folder), *ports, str(self.time_scale)]
+        self._run("kubelet", [sys.executable, "-m", "tests.cluster.kubelet", *arguments])
+
+    def _run(self, name: str, command: Sequence[str]) -> None:
         self._running[name] = Program(name, command, self.folder / f"{name}.log")
         self._running[name].start()
 
@@ -217,6 +239,12 @@ class ControlPlane:
         ]
 
 
+def _takes_pods(nodes: Answer) -> bool:
+    """The taints of a new node are gone, so its heartbeat was seen."""
+    items = nodes.body.get("items") or []
+    return bool(items) and not any(node["spec"].get("taints") for node in items)
+
+
 def write_kubeconfig(path: Path, access: Access, context: str = "test", namespace: str = "default") -> Path:
     """As kubectl and every client read it."""
     authority = base64.b64encode(access.authority.encode()).decode()
@@ -235,9 +263,12 @@ def write_kubeconfig(path: Path, access: Access, context: str = "test", namespac
 
 
 @asynccontextmanager
-async def control_plane(folder: Path) -> AsyncIterator[ControlPlane]:
-    """The servers as long as the block runs; their logs and data are in ``folder``. Raises Missing."""
-    plane = ControlPlane(await asyncio.to_thread(build), folder)
+async def control_plane(folder: Path, *, time_scale: float = 1.0) -> AsyncIterator[ControlPlane]:
+    """The servers as long as the block runs; their logs and data are in ``folder``. Raises Missing.
+
+    ``time_scale`` is how many real seconds one of a pod's life takes; the servers' own times are real.
+    """
+    plane = ControlPlane(await asyncio.to_thread(build), folder, time_scale)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(plane.stop)
         await plane.start()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 10.0
 """Seconds from SIGTERM to SIGKILL."""
 LOOK_AGAIN = 0.02
@@ -36,7 +37,12 @@ class Program:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_parent
+                self._command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_parent,
             )
 
     def send(self, number: signal.Signals) -> None:

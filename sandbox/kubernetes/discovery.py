@@ -6,8 +6,8 @@ from sandbox.kubernetes.resources import RESOURCES, Object, Resource
 
 VERSION: Object = {
     "major": "1",
-    "minor": "32",
-    "gitVersion": "v1.32.0+sandbox",
+    "minor": "36",
+    "gitVersion": "v1.36.3+sandbox",
     "gitCommit": "",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",
@@ -44,6 +44,17 @@ def document(path: Sequence[str]) -> Object | None:
             return _resource_list(group, version)
         case _:
             return None
+
+
+def knows(path: Sequence[str]) -> bool:
+    """Whether the group and version are served: what is asked of others is answered in plain text."""
+    match list(path):
+        case ["apis", group, version, *_]:
+            return bool(_served(group, version))
+        case [first, *_]:
+            return first in ("api", "apis")
+        case _:
+            return False
 
 
 def _groups() -> list[str]:

@@ -105,6 +105,8 @@ class ApiServer:
         target = target_of(path)
         if target is None:
             document = discovery.document(path)
+            if document is None and not discovery.knows(path):
+                return web.Response(status=404, text="404 page not found\n")
             if document is None:
                 raise status.unknown_path()
             return _response(Reply(200, document))

@@ -55,9 +55,10 @@ def stale(resource: Resource, name: str) -> ApiError:
     return conflict(resource, name, why)
 
 
-def precondition_failed(name: str, why: str) -> ApiError:
-    """A delete's precondition; the real one leaves the resource out of this message."""
-    return failure(409, "Conflict", f'Operation cannot be fulfilled on  "{name}": {why}', {"name": name})
+def precondition_failed(resource: Resource, name: str, why: str) -> ApiError:
+    """A delete's precondition; the real one names the kind here, not the plural."""
+    message = f'Operation cannot be fulfilled on {resource.qualified_kind} "{name}": {why}'
+    return failure(409, "Conflict", message, about(resource, name, kind=resource.kind))
 
 
 def invalid(resource: Resource, name: str, causes: Iterable[Object]) -> ApiError:

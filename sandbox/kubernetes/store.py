@@ -182,10 +182,10 @@ class Store:
         Orphan. Raises ApiError: 404, 409 for a precondition that does not hold.
         """
         old = self._existing(resource, namespace, name)
-        _check_preconditions(old, uid, resource_version)
+        _check_preconditions(resource, old, uid, resource_version)
         new = self._marked(resource, old, grace_seconds, propagation)
         if _is_finished(resource, new):
-            gone = copied(old)
+            gone = copied(new if resource is PODS else old)  # a pod's last state says that its grace period is over
             if not dry_run:
                 self._commit("DELETED", resource, old, gone, actor)
             return copied(gone)
@@ -344,20 +344,20 @@ def _uid_differs(resource: Resource, known: Object, claimed: str) -> str:
     )
 
 
-def _check_preconditions(old: Object, uid: str | None, resource_version: str | None) -> None:
+def _check_preconditions(resource: Resource, old: Object, uid: str | None, resource_version: str | None) -> None:
     metadata = old["metadata"]
     if uid is not None and uid != metadata["uid"]:
         why = (
             f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']}). "
             "The object might have been deleted and then recreated"
         )
-        raise status.precondition_failed(metadata["name"], why)
+        raise status.precondition_failed(resource, metadata["name"], why)
     if resource_version is not None and resource_version != metadata["resourceVersion"]:
         why = (
             f"the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion in "
             f"record ({metadata['resourceVersion']}). The object might have been modified"
         )
-        raise status.precondition_failed(metadata["name"], why)
+        raise status.precondition_failed(resource, metadata["name"], why)
 
 
 def _merged(resource: Resource, old: Object, given: Object, subresource: str) -> Object:

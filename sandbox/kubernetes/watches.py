@@ -196,5 +196,6 @@ def _encoded(type_: str, obj: Any) -> bytes:
 def _revision(text: str) -> int:
     """0: from the current state on."""
     if text and not text.isdigit():
-        raise status.bad_request(f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: invalid syntax')
+        why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise status.failure(500, "", why)
     return int(text or 0)

@@ -33,8 +33,9 @@ class Api:
     stack: AsyncExitStack = field(repr=False)
 
     @property
-    def url(self) -> str:
-        return self.client.access.url
+    def provisions(self) -> bool:
+        """Whether the node and the storage are ours, so that it is known what they do."""
+        return True
 
     def path(self, plural: str, name: str = "", *, group: str = "") -> str:
         """``group`` with its version, as in `apps/v1`; empty for the core group."""
@@ -69,7 +70,7 @@ class Api:
         raise NotImplementedError
 
     async def until(self, path: str, wanted: Callable[[Json], Any], seconds: float = 30.0) -> Json:
-        """Wait, on a watch, until ``wanted`` is true of the object; None of it for one that is not there."""
+        """Ask until ``wanted`` is true of what is answered, a Status for what is not there. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:
                 answer = await self.client.ask("GET", path)
@@ -95,6 +96,10 @@ class SandboxApi(Api):
 
 class RealApi(Api):
     plane: ControlPlane | None
+
+    @property
+    def provisions(self) -> bool:
+        return self.plane is not None
 
     async def account(self, rules: list[Json]) -> Access:
         access = await accounts.account(self.client, self.namespace, "tml-bot")

@@ -290,6 +290,8 @@ async def test_refusals_are_status_objects_as_the_real_server_words_them(api: Ap
         "details": {"name": "web", "group": "apps", "kind": "statefulsets"},
     }  # fmt: skip
     unknown = await api.ask("GET", "/apis/example.com/v1/things")
+    assert (unknown.status, unknown.body) == (404, "404 page not found\n")
+    unknown = await api.ask("GET", "/apis/apps/v1/things")
     assert (unknown.status, unknown.body["message"]) == (404, "the server could not find the requested resource")
     await api.ask("POST", SETS, a_set())
     again = await api.ask("POST", SETS, a_set())

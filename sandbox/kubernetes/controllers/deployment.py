@@ -203,7 +203,8 @@ class Deployments:
         status = _counted(rollout)
         kept = self._store.get(DEPLOYMENTS, *key_of(rollout.workload))
         listed = kept.get("status", {}).get("conditions") or []
-        kept["status"] = {key: value for key, value in status.items() if value} | {"conditions": listed}
+        told = {key: value for key, value in status.items() if value or key == "terminatingReplicas"}
+        kept["status"] = told | {"conditions": listed}
         self._judge(rollout, kept, status)
 
         def write(found: Object) -> None:
@@ -217,10 +218,10 @@ class Deployments:
         least = rollout.bounds()[1]
         if status["availableReplicas"] >= least:
             message = "Deployment has minimum availability."
-            set_condition(workload, now, "Available", "True", "MinimumReplicasAvailable", message)
+            _conclude(workload, now, "Available", "True", "MinimumReplicasAvailable", message)
         else:
             message = "Deployment does not have minimum availability."
-            set_condition(workload, now, "Available", "False", "MinimumReplicasUnavailable", message)
+            _conclude(workload, now, "Available", "False", "MinimumReplicasUnavailable", message)
         self._judge_progress(rollout, workload, status, now)
 
     def _judge_progress(self, rollout: Rollout, workload: Object, status: Object, now: str) -> None:
@@ -232,13 +233,13 @@ class Deployments:
         if _is_complete(rollout, status):
             self._progress.pop(workload["metadata"]["uid"], None)
             message = f'ReplicaSet "{name}" has successfully progressed.'
-            set_condition(workload, now, "Progressing", "True", "NewReplicaSetAvailable", message)
+            _conclude(workload, now, "Progressing", "True", "NewReplicaSetAvailable", message)
         elif self._is_late(rollout, status):
             message = f'ReplicaSet "{name}" has timed out progressing.'
-            set_condition(workload, now, "Progressing", "False", "ProgressDeadlineExceeded", message)
+            _conclude(workload, now, "Progressing", "False", "ProgressDeadlineExceeded", message)
         else:
             message = f'ReplicaSet "{name}" is progressing.'
-            set_condition(workload, now, "Progressing", "True", "ReplicaSetUpdated", message)
+            _conclude(workload, now, "Progressing", "True", "ReplicaSetUpdated", message)
 
     def _is_late(self, rollout: Rollout, status: Object) -> bool:
         """Whether nothing has moved for the progress deadline; if not yet, looks again when it is over."""
@@ -264,8 +265,16 @@ class Deployments:
                 self._store.delete(REPLICASETS, *key_of(each), uid=each["metadata"]["uid"], actor=ACTOR)
 
 
+def _conclude(workload: Object, now: str, kind: str, status: str, reason: str, message: str) -> None:
+    """Write a condition; one that says the same already stays as it is."""
+    found = conditions(workload).get(kind, {})
+    if (found.get("status"), found.get("reason")) != (status, reason):
+        set_condition(workload, now, kind, status, reason, message)
+        conditions(workload)[kind]["lastUpdateTime"] = now
+
+
 def _counted(rollout: Rollout) -> Object:
-    """The status as the ReplicaSets report it: pods on their way out are left out."""
+    """The status as the ReplicaSets report it: pods on their way out are only in a count of their own."""
     counts = {
         key: sum(each.get("status", {}).get(key, 0) for each in rollout.all)
         for key in ("replicas", "readyReplicas", "availableReplicas")
@@ -276,6 +285,7 @@ def _counted(rollout: Rollout) -> Object:
         **counts,
         "updatedReplicas": rollout.new.get("status", {}).get("replicas", 0),
         "unavailableReplicas": max(0, asked - counts["availableReplicas"]),
+        "terminatingReplicas": sum(each.get("status", {}).get("terminatingReplicas", 0) for each in rollout.all),
     }
 
 

@@ -30,10 +30,11 @@ class ReplicaSets:
         workload = self._store.find(REPLICASETS, *key)
         if workload is None:
             return
-        pods = [pod for pod in controlled(self._store, PODS, workload) if is_active(pod)]
+        everybody = controlled(self._store, PODS, workload)
+        pods = [pod for pod in everybody if is_active(pod)]
         if not is_terminating(workload):
             self._level(workload, pods)
-        self._write_status(workload, pods)
+        self._write_status(workload, pods, sum(is_terminating(pod) for pod in everybody))
 
     def _level(self, workload: Object, pods: list[Object]) -> None:
         missing = workload["spec"]["replicas"] - len(pods)
@@ -62,13 +63,14 @@ class ReplicaSets:
         self._store.delete(PODS, metadata["namespace"], metadata["name"], uid=metadata["uid"], actor=ACTOR)
         self._recorder.normal(REPLICASETS, workload, "SuccessfulDelete", f"Deleted pod: {metadata['name']}")
 
-    def _write_status(self, workload: Object, pods: list[Object]) -> None:
+    def _write_status(self, workload: Object, pods: list[Object], terminating: int) -> None:
         ready = sum(is_ready(pod) for pod in pods)
         counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": ready, "availableReplicas": ready}
         status = {
             "observedGeneration": workload["metadata"]["generation"],
             "replicas": len(pods),
             **{key: count for key, count in counts.items() if count},
+            "terminatingReplicas": terminating,
         }
 
         def write(found: Object) -> None:

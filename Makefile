@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test test-cluster lint bench lock clean
 
 demo: .venv/ready
 	$(BIN)/tml-bot demo
 
 test: .venv/ready
 	$(BIN)/pytest $(ARGS)
+
+# On a real Kubernetes: docs/control-plane.md.
+test-cluster: .venv/ready
+	$(BIN)/python -m tests.cluster $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -7,7 +7,9 @@ Its node is played by `tests/cluster/kubelet.py`, in a process of its own.
 
 import asyncio
 import base64
+import json
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +21,7 @@ import aiohttp
 import yaml
 
 from tests.cluster.building import Missing, build
-from tests.cluster.client import Access, Answer, open_client, until
+from tests.cluster.client import Access, Answer, Json, open_client, until
 from tests.cluster.processes import LOOK_AGAIN, Program, free_ports
 
 HOST = "127.0.0.1"
@@ -45,6 +47,15 @@ extendedKeyUsage = serverAuth, clientAuth
 subjectKeyIdentifier = hash
 subjectAltName = IP:127.0.0.1, DNS:localhost, DNS:kubernetes.default.svc
 """
+BOT = ("tml-bot", "tml-bot")
+"""The bot's own namespace and service account, as deploy/rbac names them."""
+AUDITED = f"system:serviceaccount:{BOT[0]}:{BOT[1]}"
+AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "users": [AUDITED]}, {"level": "None"}],
+}
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,20 @@ class ControlPlane:
         """SIGKILL: every connection is cut, nothing is said."""
         await self._running["kube-apiserver"].kill()
 
+    def freeze_api_server(self) -> None:
+        """It keeps its connections and says nothing."""
+        self._running["kube-apiserver"].send(signal.SIGSTOP)
+
+    def thaw_api_server(self) -> None:
+        self._running["kube-apiserver"].send(signal.SIGCONT)
+
+    def requests(self) -> list[Json]:
+        """What the bot's account asked for so far, as the API server's own audit log has it."""
+        log = self.folder / "audit.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        entries = [json.loads(line) for line in lines]
+        return [entry for entry in entries if entry["stage"] == "ResponseComplete"]
+
     def check(self) -> None:
         """Raises Ended when a server is no longer there."""
         for program in self._running.values():
@@ -172,6 +197,7 @@ class ControlPlane:
     def _make_credentials(self) -> None:
         lines = [f'{self.tokens[key]},{user},{key},"{",".join(groups)}"' for key, (user, groups) in USERS.items()]
         (self.folder / "tokens.csv").write_text("\n".join(lines) + "\n")
+        (self.folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT))
         wishes = self.folder / "certificate.cnf"
         wishes.write_text(CERTIFICATE)
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-config", str(wishes)]
@@ -212,6 +238,8 @@ class ControlPlane:
             f"--service-account-signing-key-file={self.key}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--kubelet-preferred-address-types=InternalIP",
+            f"--audit-policy-file={self.folder}/audit.yaml",
+            f"--audit-log-path={self.folder}/audit.log",
         ]
 
     def _controllers(self) -> list[str]:

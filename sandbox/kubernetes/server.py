@@ -54,6 +54,8 @@ class ApiServer:
         self.requests: Counter[tuple[str, str]] = Counter()
         """How many requests there were by verb and resource (`statefulsets/scale` for a subresource)."""
         self.tokens: dict[str, Identity] = {}
+        self.is_ready = True
+        """What /readyz says: a server that has just started is not, and until it has read the roles refuses all."""
         self.traffic = traffic
         self._pod_logs = pod_logs
         self._pod_exec = pod_exec
@@ -93,6 +95,8 @@ class ApiServer:
         match path:
             case ["sandbox", *rest_of_path]:
                 return await control.answer(self, request, rest_of_path)
+            case ["readyz", *_] if not self.is_ready:
+                return web.Response(status=500, text="[-]informer-sync failed: reason withheld\nreadyz check failed\n")
             case ["healthz" | "readyz" | "livez", *_]:
                 return web.Response(text="ok")
         try:

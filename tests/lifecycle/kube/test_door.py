@@ -180,3 +180,16 @@ async def test_each_context_has_one_door(api: KubernetesSandbox, tmp_path: Path)
         assert one is again
         assert one is not two
         assert await one.get(TM)
+
+
+async def test_a_403_from_an_api_server_that_is_still_starting_is_worth_another_try(
+    api: KubernetesSandbox, open_door: OpenDoor
+) -> None:
+    api.server.tokens["none"] = Identity("none", ())
+    door = await open_door("none")
+    api.server.is_ready = False
+    with pytest.raises(Retryable, match="still starting"):
+        await door.get_once(TM)
+    api.server.is_ready = True
+    with pytest.raises(Forbidden):
+        await door.get_once(TM)

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,13 +32,23 @@ class Access:
     token: str = ""
     authority: str = ""
     """The PEM text of the certificate that the server's is signed by; empty for plain HTTP."""
+    own: tuple[str, str] | None = None
+    """A client certificate and its key, as PEM text, where a token is not what says who asks."""
 
     def as_user(self, token: str) -> "Access":
         return Access(self.url, token, self.authority)
 
     @property
     def tls(self) -> ssl.SSLContext | bool:
-        return ssl.create_default_context(cadata=self.authority) if self.authority else True
+        if not self.authority:
+            return True
+        context = ssl.create_default_context(cadata=self.authority)
+        if self.own:
+            with tempfile.TemporaryDirectory() as folder:  # the standard library takes files only
+                file = Path(folder) / "own.pem"
+                file.write_text("\n".join(self.own))
+                context.load_cert_chain(file)
+        return context
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,7 @@ class Client:
     async def delete(self, path: str, body: Json | None = None) -> Answer:
         return _good(f"DELETE {path}", await self.ask("DELETE", path, body))
 
-    async def watch(self, path: str, **params: str | int | bool) -> AsyncIterator[Json]:
+    async def watch(self, path: str, **params: str | int | bool) -> AsyncGenerator[Json, None]:
         """The events until the server ends the watch. Raises Refusal."""
         address = self._address(path, {"watch": True, **params})
         async with self._session.get(address, ssl=self._tls, headers={"Accept": "application/json"}) as response:

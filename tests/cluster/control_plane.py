@@ -22,6 +22,7 @@ import yaml
 
 from tests.cluster.building import Missing, build
 from tests.cluster.client import Access, Answer, Json, open_client, until
+from tests.cluster.kubeconfigs import write_kubeconfig
 from tests.cluster.processes import LOOK_AGAIN, Program, free_ports
 
 HOST = "127.0.0.1"
@@ -271,23 +272,6 @@ def _takes_pods(nodes: Answer) -> bool:
     """The taints of a new node are gone, so its heartbeat was seen."""
     items = nodes.body.get("items") or []
     return bool(items) and not any(node["spec"].get("taints") for node in items)
-
-
-def write_kubeconfig(path: Path, access: Access, context: str = "test", namespace: str = "default") -> Path:
-    """As kubectl and every client read it."""
-    authority = base64.b64encode(access.authority.encode()).decode()
-    cluster = {"server": access.url} | ({"certificate-authority-data": authority} if authority else {})
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": context,
-        "clusters": [{"name": context, "cluster": cluster}],
-        "users": [{"name": context, "user": {"token": access.token}}],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": context, "namespace": namespace}}],
-    }
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    path.chmod(0o600)
-    return path
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ written once. FOLDER has the certificate (tls.crt, tls.key) and gets the volumes
 """
 
 import asyncio
-import base64
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from aiohttp import web
 
 from sandbox.kubernetes import terminal
@@ -30,6 +28,7 @@ from sandbox.kubernetes.status import ApiError
 from sandbox.kubernetes.store import Store
 from sandbox.kubernetes.volumes import Volumes
 from tests.cluster.client import NOT_READY, Access, Client, Refusal, open_client
+from tests.cluster.kubeconfigs import read_kubeconfig
 from tests.cluster.mirror import FOLLOWED, Mirror
 from tests.cluster.provisioner import Provisioner
 
@@ -198,14 +197,6 @@ def _tls(folder: Path) -> ssl.SSLContext:
     return context
 
 
-def access_of(kubeconfig: Path) -> Access:
-    """From a kubeconfig with a token, as `control_plane.write_kubeconfig` writes it."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    authority = base64.b64decode(cluster.get("certificate-authority-data") or "").decode()
-    return Access(cluster["server"], user["token"], authority)
-
-
 if __name__ == "__main__":
     config, folder, port, traffic_port, scale = sys.argv[1:]
-    asyncio.run(run(access_of(Path(config)), Path(folder), int(port), int(traffic_port), float(scale)))
+    asyncio.run(run(read_kubeconfig(Path(config)), Path(folder), int(port), int(traffic_port), float(scale)))

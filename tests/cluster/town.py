@@ -16,7 +16,8 @@ from bot.settings import load_settings
 from sandbox import slack, tml
 from tests.cluster import accounts
 from tests.cluster.client import Access, Answer, Client, open_client, until
-from tests.cluster.control_plane import BOT, ControlPlane, write_kubeconfig
+from tests.cluster.control_plane import BOT, ControlPlane
+from tests.cluster.kubeconfigs import write_kubeconfig
 from tests.cluster.wire import Wire, wire
 from tests.e2e.town import Town
 

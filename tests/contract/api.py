@@ -16,7 +16,8 @@ from sandbox.kubernetes.access import Identity, Role
 from sandbox.kubernetes.resources import NAMESPACES
 from tests.cluster import accounts
 from tests.cluster.client import Access, Answer, Client, open_client
-from tests.cluster.control_plane import ControlPlane, write_kubeconfig
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubeconfigs import write_kubeconfig
 
 Json = dict[str, Any]
 SCALE = 0.01

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.kubelet import access_of
+from tests.cluster.kubeconfigs import read_kubeconfig
 from tests.conftest import NAMED, OPTION
 from tests.contract.api import Api, on_a_cluster, on_the_sandbox
 
@@ -26,7 +26,7 @@ async def api(request: pytest.FixtureRequest, own_plane: ControlPlane | None, tm
     if own_plane is not None:
         around = on_a_cluster(tmp_path, namespace, own_plane.access(), own_plane)
     elif request.config.getoption(OPTION):
-        around = on_a_cluster(tmp_path, namespace, access_of(Path(os.environ[NAMED])), None)
+        around = on_a_cluster(tmp_path, namespace, read_kubeconfig(Path(os.environ[NAMED])), None)
     else:
         around = on_the_sandbox(tmp_path, namespace)
     async with around as made:

@@ -1,11 +1,10 @@
 """Programs that run as long as they are wanted, each with its log, each ended by its own pid."""
 
 import asyncio
-import ctypes
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 10.0
 """Seconds from SIGTERM to SIGKILL."""
 LOOK_AGAIN = 0.02
-DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 class Ended(Exception):
@@ -25,7 +23,7 @@ class Program:
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
-        self._command = list(command)
+        self._command = [*_ending_with_parent(), *command]
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,7 +40,6 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_end_with_parent,
             )
 
     def send(self, number: signal.Signals) -> None:
@@ -79,10 +76,9 @@ class Program:
         return "\n".join(lines[-count:])
 
 
-def _end_with_parent() -> None:
-    """A test run that is killed leaves nothing running."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)
+def _ending_with_parent() -> list[str]:
+    """A test run that is killed leaves nothing running, where util-linux is there; it keeps the pid."""
+    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def free_ports(count: int) -> list[int]:

@@ -123,18 +123,23 @@ async def test_a_right_that_is_missing_is_named_before_anything_changes(plane: C
         assert 0 not in (await box.replicas()).values()
 
 
-async def test_a_start_that_fails_names_the_pod_and_goes_on_after_the_repair(place: Place, measured: Measured) -> None:
-    here, box = place
-    await done(here, "stop staging", "Stopped staging")
-    await box.annotate("statefulsets", "mysql-set-0", FAULT_ANNOTATION, "image-pull")
-    watch = Stopwatch(box.plane)
-    live = await here.orders("carol", "start staging", "ops")
-    await here.box.slack.until(lambda _: live.text.startswith("FAILED to start staging"), 90, "a failure")
-    await here.until_thread(live, "mysql-set-0-0")
-    measured(watch.row("start that fails at its deadline (60 s)"))
-    assert "ImagePullBackOff" in here.thread(live)
-    await box.annotate("statefulsets", "mysql-set-0", FAULT_ANNOTATION, None)
-    await done(here, "start staging", "Started staging")
+async def test_a_start_that_fails_names_the_pod_and_goes_on_after_the_repair(
+    plane: ControlPlane, tmp_path: Path, measured: Measured
+) -> None:
+    async with boxed(plane, tmp_path) as box:
+        box.deadline = 10
+        here = Town(cast("sandbox.Sandbox", box))
+        async with box.serving():
+            await done(here, "stop staging", "Stopped staging")
+            await box.annotate("statefulsets", "mysql-set-0", FAULT_ANNOTATION, "image-pull")
+            watch = Stopwatch(box.plane)
+            live = await here.orders("carol", "start staging", "ops")
+            await here.until_says(live, "FAILED to start staging")
+            measured(watch.row("start that fails at its deadline (10 s)"))
+            assert "mysql-set-0-0" in here.thread(live)
+            assert "ImagePullBackOff" in here.thread(live)
+            await box.annotate("statefulsets", "mysql-set-0", FAULT_ANNOTATION, None)
+            await done(here, "start staging", "Started staging")
 
 
 async def killed(box: Box) -> None:

@@ -54,6 +54,7 @@ class Box:
     admin: Client
     wire: Wire
     bot: Access = field(repr=False)
+    deadline: int = DEADLINE
 
     @property
     def kubeconfig(self) -> Path:
@@ -74,7 +75,7 @@ class Box:
         write_kubeconfig(self.kubeconfig, access, CONTEXT, self.namespace)
         path = self.folder / "tml-bot.yaml"
         probe = self.plane.traffic_url(self.namespace)
-        values = {"folder": self.folder, "namespace": self.namespace, "probe": probe, "deadline": DEADLINE}
+        values = {"folder": self.folder, "namespace": self.namespace, "probe": probe, "deadline": self.deadline}
         path.write_text(CONFIGURATION.format(context=CONTEXT, **values))
         return path
 

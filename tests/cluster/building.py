@@ -13,6 +13,7 @@ from pathlib import Path
 
 TOOLS = Path(__file__).parent / "tools"
 USUAL_PLACE = Path("/usr/local/go/bin/go")
+"""Where Go's own installation instructions put it, which is not on every PATH."""
 VERSION_VARIABLES = "k8s.io/component-base/version"
 
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 Json = dict[str, Any]
-IMAGE = "registry.k8s.io/pause:3.10"
+IMAGE = "busybox:1.37"
+SCRIPT = "trap 'exit 0' TERM; echo starting; sleep 3600 & wait"
+"""What its container does where a node really runs it."""
 
 
 def template(name: str, **spec: Any) -> Json:
-    container = {"name": "main", "image": IMAGE}
+    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", SCRIPT]}
     return {
         "metadata": {"labels": {"app": name}},
         "spec": {"terminationGracePeriodSeconds": 5, "containers": [container], **spec},

@@ -339,3 +339,5 @@ class Discovery:
     observed: Observed
     declared: Mapping[tuple[Component, int], int] = field(default_factory=dict)
     strange: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    """Kinds that may own replica counts and that the bot has no right to list."""

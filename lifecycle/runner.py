@@ -72,19 +72,15 @@ class Runner:
         return self.clock.now() >= begun + phase.time_for(operation)
 
     async def _stopped(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
-        phase = phases_from(operation.verb, operation.phase)[0]
-        refs = tuple(str(workload.ref) for workload in operation.goal.scope)
-        diagnosis = await cluster.diagnose(operation.goal.topology, refs)
-        return await self.journal.finished(
-            operation,
-            Outcome(
-                state=State.FAILED,
-                missing=refs,
-                exits=await self.journal.exits(operation),
-                diagnosis=diagnosis,
-                error=f"{reason} (in phase {phase.name})",
-            ),
+        """End it without a picture: what is done and what not is not known here, and nothing is claimed."""
+        refs = [str(workload.ref) for workload in operation.goal.scope]
+        outcome = Outcome(
+            state=State.FAILED,
+            exits=await self.journal.exits(operation),
+            diagnosis=await cluster.diagnose(operation.goal.topology, refs),
+            error=reason,
         )
+        return await self.journal.finished(operation, outcome)
 
     async def follow_up(self, operation: Operation, cluster: Cluster) -> None:
         """Watch a failed operation's goal a while longer and say so when it is reached after all."""

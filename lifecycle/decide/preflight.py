@@ -40,4 +40,8 @@ def warnings(discovery: Discovery) -> tuple[str, ...]:
     told += [
         f"{name} has a TMGC_TYPE or a selector this bot cannot read and is left alone" for name in discovery.strange
     ]
+    told += [
+        f"whether one of the {kind} owns a replica count is not known: no right to list them"
+        for kind in discovery.unread
+    ]
     return tuple(told)

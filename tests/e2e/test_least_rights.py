@@ -68,6 +68,7 @@ async def test_the_main_job_runs_with_the_documented_role_and_scopes_and_nothing
                 words = f"{verb.split()[0]} staging {' '.join(verb.split()[1:])}".strip()
                 live = await place.orders("carol", words, "ops")
                 await place.until_says(live, f"{done} staging")
+            assert "no right to list" not in words_of(await place.types("carol", "plan stop staging"))
             missing = words_of(await place.types("alice", "stop prod"))
             assert "does not let the bot" in missing
             assert "Nothing was changed" in missing

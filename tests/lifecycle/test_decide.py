@@ -214,6 +214,11 @@ def test_other_owners_of_the_count_are_named_in_the_plan(owner: OwnerKind, says:
     assert says in plan(stop.goal(found), found).warnings[0]
 
 
+def test_owners_that_could_not_be_read_are_named_in_the_plan() -> None:
+    found = replace(values.discovery(), unread=("scaledobjects",))
+    assert "scaledobjects" in plan(stop.goal(found), found).warnings[0]
+
+
 COUNT_TABLE = [
     # running, typed, remembered, database, declared -> count, source
     ((2, 5, 3, 4, 1), 2, Source.RUNNING),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -19,6 +19,7 @@ from storage.audit import AuditLog, Entry
 from storage.database import StorageError
 from storage.messages import Messages
 from storage.operations import Operations
+from storage.proposals import AlreadyDecided, NoSuchProposal, ProposalExpired
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,18 @@ SHOWN = 10
 
 Permalink = Callable[[Place], Awaitable[str | None]]
 """The address of a message that people can open; None when Slack does not say."""
+
+
+ANSWERED = (AlreadyDecided, NoSuchProposal, ProposalExpired)
+"""Refusals after which a card's buttons can do nothing any more."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a press; ``settles``: it takes the place of the message with the button."""
+
+    message: Message
+    settles: bool = False
 
 
 @dataclass
@@ -45,41 +58,40 @@ class Desk:
 
     async def answer(self, request: Request) -> Message:
         """The private answer to a slash command."""
-        return await self._settled(request, self._obey(request))
+        return (await self._answered(request, self._obey(request))).message
 
-    async def confirm(self, person: Person, place: Place, proposal: str) -> Message:
-        """The answer that takes the card's place after its yes."""
-        return await self._settled(Request(person, place, f"confirm {proposal}"), self._confirm(person, proposal))
+    async def confirm(self, person: Person, place: Place, proposal: str) -> Answer:
+        """A card's yes."""
+        return await self._answered(Request(person, place, f"confirm {proposal}"), self._confirm(person, proposal))
 
-    async def dismiss(self, person: Person, place: Place, proposal: str) -> Message:
-        """The answer that takes the card's place after its no."""
-        return await self._settled(Request(person, place, f"dismiss {proposal}"), self._dismiss(person, proposal))
+    async def dismiss(self, person: Person, place: Place, proposal: str) -> Answer:
+        """A card's no."""
+        return await self._answered(Request(person, place, f"dismiss {proposal}"), self._dismiss(person, proposal))
 
-    async def again(self, person: Person, place: Place, operation: str) -> Message:
+    async def again(self, person: Person, place: Place, operation: str) -> Answer:
         """The button in the thread of a failed operation: the same words, by whoever pressed."""
-        return await self._settled(Request(person, place, f"again {operation}"), self._again(person, place, operation))
+        request = Request(person, place, f"again {operation}")
+        return replace(await self._answered(request, self._again(person, place, operation)), settles=False)
 
-    async def status_of(self, person: Person, place: Place, operation: str) -> Message:
+    async def status_of(self, person: Person, place: Place, operation: str) -> Answer:
         """The button in a thread: the status of the operation's cluster."""
         request = Request(person, place, f"status of {operation}")
-        return await self._settled(request, self._status_of(person, operation))
+        return replace(await self._answered(request, self._status_of(person, operation)), settles=False)
 
-    async def _settled(self, request: Request, work: Awaitable[Message]) -> Message:
-        """Refusals and known troubles as answers; everything else goes on to the one handler."""
+    async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
+        """Refusals and known troubles as answers, which leave a card that is still good; the rest goes on as it is."""
         try:
-            return await work
-        except ClusterBusy as refusal:
-            await self._record_refusal(request, refusal)
-            return answers.refused(refusal, await self._link(refusal.operation))
+            return Answer(await work, settles=True)
         except Refused as refusal:
             await self._record_refusal(request, refusal)
-            return answers.refused(refusal)
+            link = await self._way_to(refusal.operation) if isinstance(refusal, ClusterBusy) else None
+            return Answer(answers.refused(refusal, link), settles=isinstance(refusal, ANSWERED))
         except ClusterError as error:
             log.warning("cluster could not be read", text=request.text, reason=str(error))
-            return answers.unreachable(error)
+            return Answer(answers.unreachable(error))
         except StorageError:
             log.exception("a command could not be recorded", person=str(request.person))
-            return answers.unrecorded()
+            return Answer(answers.unrecorded())
 
     async def _record_refusal(self, request: Request, refusal: Refused) -> None:
         data = {"text": request.text[:1000], "code": refusal.code, "why": str(refusal)}
@@ -182,8 +194,15 @@ class Desk:
             async with asyncio.timeout(GLANCE):
                 word = (await status.look(site.cluster, running, last)).word
         except (ClusterError, Refused, TimeoutError) as trouble:
-            word = f"cannot be read: {trouble or 'no answer'}"
+            word = f"cannot be read: {str(trouble) or 'no answer'}"
         return answers.Glance(name, site.settings.environment, word, running, last)
+
+    async def _way_to(self, operation: str | None) -> str | None:
+        """The link in a refusal, which is given without it rather than not at all."""
+        try:
+            return await self._link(operation)
+        except StorageError:
+            return None
 
     async def _link(self, operation: str | None) -> str | None:
         """Where the operation is told, if it is told already."""

@@ -43,9 +43,15 @@ class Executor:
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
 
     def begin(self, operation: Operation) -> None:
-        """Run it; returns at once. A failed operation of the cluster is not watched any longer."""
+        """Run it; returns at once. A failed operation of the cluster is not watched any longer.
+
+        What begins while the process ends is left to the next one.
+        """
+        if self._closed:
+            return
         if following := self._following.pop(operation.cluster, None):
             following.cancel()
         self._spawn(self._carry_out(operation), name=operation.id)
@@ -62,6 +68,7 @@ class Executor:
 
     async def close(self) -> None:
         """Stop writing. Operations stay unfinished in the database; their Leases are released on the way out."""
+        self._closed = True
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
@@ -122,5 +129,5 @@ class Executor:
             await self._runner.follow_up(operation, cluster)
         except Fenced:
             log.info("somebody else told of the late end", operation=operation.id)
-        except ClusterError as error:
+        except (ClusterError, StorageError) as error:
             log.warning("stopped watching a failed operation", operation=operation.id, reason=str(error))

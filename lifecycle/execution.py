@@ -18,6 +18,10 @@ BACKOFF = (0.25, 8.0)
 """Seconds: the first and the longest pause after a step that Kubernetes did not take, doubled each time, jittered."""
 
 
+ONE_LOOK = 15.0
+"""Seconds to wait for a first picture when an operation is taken up after its deadline."""
+
+
 class Stopped(Exception):
     """The operation cannot go on; the text says why. Not a deadline: there is nothing to wait for."""
 
@@ -102,13 +106,16 @@ class Execution:
     async def _until_reached(self, phase: Phase, watch: Watch) -> bool:
         """The core: False when the deadline passed and the end was not SEEN."""
         pace = Pace()
-        while (wait := self._wait(pace)) > 0:
-            observed = await watch.next(wait)
+        while (wait := self._wait(pace)) > 0 or self.observed is None:
+            overdue = wait <= 0  # nobody ran while the time passed: it may have been reached all the same
+            observed = await watch.next(ONE_LOOK if overdue else wait)
             if observed is not None:
                 self.observed = observed
                 await self._tell_what_is_seen(phase, observed)
                 if phase.reached(self.operation.goal, observed):
                     return True
+            if overdue:
+                return False
             await self._tell_when_slow(phase)
             if observed is None:
                 continue

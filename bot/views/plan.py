@@ -1,6 +1,6 @@
 """A plan as people read it before they say yes."""
 
-from bot.views.blocks import escape
+from bot.views.blocks import quoted
 from bot.views.words import listed
 from lifecycle.model import Action, Component, Step, Verb
 from lifecycle.plan import Plan
@@ -40,7 +40,7 @@ def effect(plan: Plan) -> str:
 def cautions(plan: Plan) -> list[str]:
     """Warnings, counts that somebody has to confirm, and what is left out, a line each."""
     topology = plan.goal.topology
-    lines = [f":warning: {escape(warning)}" for warning in plan.warnings]
+    lines = [f":warning: {quoted(warning)}" for warning in plan.warnings]
     lines += [
         f":warning: {topology[ref].label}: nobody remembers its count; cm declares {plan.goal.counts[ref]}"
         for ref in plan.doubtful

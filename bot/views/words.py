@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from bot.views.blocks import escape
 from lifecycle.model import Person, Verb
 
 DOING = {Verb.STOP: "Stopping", Verb.START: "Starting", Verb.RESTART: "Restarting"}
@@ -11,7 +12,7 @@ PLURAL = {Verb.STOP: "stops", Verb.START: "starts", Verb.RESTART: "restarts"}
 
 
 def mention(person: Person) -> str:
-    return f"<@{person.user}>"
+    return f"<@{escape(person.user)}>"
 
 
 def when(moment: datetime) -> str:

@@ -157,6 +157,23 @@ async def test_a_workload_that_never_gets_ready_ends_in_a_diagnosis_at_the_deadl
         assert waited == pytest.approx(start.limit(goal).total_seconds(), abs=5)
 
 
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_taken_up_after_its_deadline_it_is_looked_at_before_it_is_judged(arrived: bool, tmp_path: Path) -> None:
+    found, goal = goal_of(Verb.STOP)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        journal = DatabaseJournal(database, cluster.clock)
+        taken = await journal.take(operation, "test/0", operation.epoch + 1)
+        taken = await journal.entered(taken, stop.limit(goal))
+        cluster.clock.advance(stop.limit(goal).total_seconds() + 1)
+        if arrived:
+            cluster.states = {one.ref: values.down(one) for one in found.workloads}
+        ended = await runner(cluster, database).run(taken, cluster)
+        assert ended.state is (State.DONE if arrived else State.FAILED)
+        assert not cluster.writes
+        assert ended.outcome is not None
+        assert len(ended.outcome.missing) == (0 if arrived else len(Component))
+
+
 async def test_a_failed_start_that_gets_ready_after_all_is_told(tmp_path: Path) -> None:
     found, goal = goal_of(Verb.START)
     tm = values.workload(Component.TM)

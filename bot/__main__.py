@@ -335,7 +335,7 @@ async def _demo(folder: Path) -> None:
     terminal.say(f"The sandbox's clusters run {1 / sandbox.DEMO_SCALE:.0f} times as fast as real ones.\n")
     async with sandbox.start(folder, limits=None) as box:
         settings = load_settings(box.write_configuration(), box.environ)
-        async with serving(settings, Timing(Pace(posts=0.2, updates=0.5))):
+        async with serving(settings, Timing(Pace(posts=0.2, updates=0.5, all_updates=0.2))):
             transcript = await story.play(box, terminal.say)
     (folder / "transcript.txt").write_text(transcript)
     terminal.say(

@@ -73,10 +73,14 @@ class Limited(Exception):
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between two calls: posts of a channel (Slack: about one a second), updates of one message."""
+    """Seconds between two calls: posts of a channel (Slack: about one a second), updates of one message.
+
+    Slack allows at least 50 chat.update a minute in a whole workspace; ``all_updates`` apart make it 48.
+    """
 
     posts: float = 1.0
     updates: float = 3.0
+    all_updates: float = 1.25
     hopeless: float = 60.0
     trouble: float = 2.0
 
@@ -165,6 +169,7 @@ class Projector:
         if wait := max(self._until(own), self._until("updates")):
             return wait
         self._rest(own, self.pace.updates)
+        self._rest("updates", self.pace.all_updates)
         where = {"channel": due.place.channel, "ts": due.place.ts}
         try:
             await self._say(self.client.chat_update, "updates", operation, rendered, where)

@@ -23,7 +23,7 @@ from bot.views.blocks import (
 from bot.views.plan import cautions, waves
 from bot.views.words import ARRIVED, DOING, DONE, duration, listed, mention, when
 from lifecycle.decide import phases_from
-from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb, Workload
+from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import from_plain
 from lifecycle.plan import Plan
@@ -95,21 +95,40 @@ def _asked(operation: Operation) -> str:
 
 
 def _progress(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
+    order = reversed(operation.goal.scope.workloads) if operation.verb is Verb.STOP else operation.goal.scope.workloads
+    state = (
+        _while_running(operation, entries)
+        if operation.outcome is None
+        else _at_the_end(operation.verb, operation.outcome)
+    )
+    return [state(str(workload.ref), f"*{workload.label}*") for workload in order] + _late(operation)
+
+
+def _while_running(operation: Operation, entries: Sequence[Recorded]) -> Callable[[str, str], str]:
     arrived = {name for entry in entries if entry.kind == "arrived" for name in entry.data["workloads"]}
     sent = {_stepped(entry.data) for entry in entries if entry.kind == "step"}
-    order = reversed(operation.goal.scope.workloads) if operation.verb is Verb.STOP else operation.goal.scope.workloads
-    return [_line(operation, workload, arrived, sent) for workload in order] + _late(operation)
+
+    def line(name: str, label: str) -> str:
+        if name in arrived:
+            return f":white_check_mark: {label} {ARRIVED[operation.verb]}"
+        if name in sent:
+            return f":hourglass_flowing_sand: {label} {DOING[operation.verb].lower()}"
+        return f":white_circle: {label} waits"
+
+    return line
 
 
-def _line(operation: Operation, workload: Workload, arrived: set[str], sent: set[str]) -> str:
-    name = str(workload.ref)
-    if name in arrived:
-        return f":white_check_mark: *{workload.label}* {ARRIVED[operation.verb]}"
-    if operation.state is not State.RUNNING:
-        return f":x: *{workload.label}* not {ARRIVED[operation.verb]}"
-    if name in sent:
-        return f":hourglass_flowing_sand: *{workload.label}* {DOING[operation.verb].lower()}"
-    return f":white_circle: *{workload.label}* waits"
+def _at_the_end(verb: Verb, outcome: Outcome) -> Callable[[str, str], str]:
+    """What the last picture showed: what had arrived on the way may have gone again."""
+
+    def line(name: str, label: str) -> str:
+        if name in outcome.done:
+            return f":white_check_mark: {label} {ARRIVED[verb]}"
+        if name in outcome.missing:
+            return f":x: {label} not {ARRIVED[verb]}"
+        return f":white_circle: {label} not seen"
+
+    return line
 
 
 def _late(operation: Operation) -> list[str]:

@@ -32,23 +32,28 @@ class Runner:
         while True:
             try:
                 async with cluster.lease(self.executor, patience=self.patience) as lease:
-                    stamped = False
-                    while not stamped:
+                    operation = await self._take(operation, cluster)
+                    while not await self._stamp(operation, cluster, lease):
+                        refusals += 1
+                        await asyncio.sleep(backoff(refusals))
                         operation = await self._take(operation, cluster)
-                        stamped = await self._stamp(operation, cluster, lease)
                     return await Execution(
                         self.journal, self.clock, operation, cluster, lease, probe_url
                     ).through_all_phases()
             except LeaseLost:
                 log.warning("lease lost, taking it up again", extra={"operation": operation.id})
-            except (LeaseHeld, Stopped) as reason:
+            except LeaseHeld as held:
+                operation = await self.journal.current(operation)
+                if held.holder != operation.executor:
+                    return await self._stopped(operation, cluster, str(held))
+                # whoever holds it carries this very operation out: wait for its end, or for its own
+            except Stopped as reason:
                 return await self._stopped(operation, cluster, str(reason))
             except ClusterError as error:
-                if isinstance(error, Retryable) and not self._expired(operation):
-                    refusals += 1
-                    await asyncio.sleep(backoff(refusals, error.after or 0.0))
-                    continue
-                return await self._stopped(operation, cluster, str(error))
+                if not isinstance(error, Retryable) or self._expired(operation):
+                    return await self._stopped(operation, cluster, str(error))
+                refusals += 1
+                await asyncio.sleep(backoff(refusals, error.after or 0.0))
 
     async def _take(self, operation: Operation, cluster: Cluster) -> Operation:
         """Raise the epoch above every stamp."""

@@ -68,6 +68,14 @@ class DatabaseJournal:
             await write("taken", {"executor": executor, "epoch": epoch, "before": before, "first": before is None})
             return await read_in(page.connection, operation.id)
 
+    async def current(self, operation: Operation) -> Operation:
+        """Read only: it may be another executor's."""
+        async with self._database.reading() as connection:
+            found = await read_in(connection, operation.id)
+        if found.state is not State.RUNNING:
+            raise Fenced(f"{operation.id} was brought to its end by {found.executor}")
+        return found
+
     async def entered(self, operation: Operation, limit: timedelta) -> Operation:
         """The limit goes into the audit log, in seconds."""
         async with self._writing(operation) as page:

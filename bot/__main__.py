@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiohttp
 import structlog
 import typer
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
@@ -37,6 +36,7 @@ from bot.logs import configure_logging, silence_logging
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import scheduling
 from bot.settings import Settings, SettingsError, load_settings, settings_digest
+from bot.slack_trouble import UNREACHED, is_passing, named
 from lifecycle.decide import stop
 from lifecycle.errors import ClusterError, Refused
 from lifecycle.kube.cluster import KubeCluster
@@ -56,6 +56,8 @@ from storage.proposals import Proposals
 
 log = structlog.get_logger("bot")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+audit_commands = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.add_typer(audit_commands, name="audit")
 
 WARM_UP = 5.0
 """Seconds that the start waits for each cluster's first picture; one that is away does not keep the others waiting."""
@@ -63,8 +65,8 @@ WARM_UP = 5.0
 SLACK_AGAIN = 2.0
 """Seconds after which a Slack that did not answer at the start is asked again."""
 
-TROUBLE = (ClusterError, StorageError, SlackApiError, OSError)
-"""What keeps the bot from starting and is told in one line: a context, the database, a token, a port in use."""
+TROUBLE = (StorageError, SlackApiError, OSError)
+"""What keeps the bot from starting and is told in one line: the database, a token, a port in use."""
 
 CONFIG = Annotated[Path, typer.Option("--config", help="The YAML file with channels and clusters.")]
 
@@ -160,22 +162,26 @@ def _slack(settings: Settings) -> AsyncWebClient:
 
 
 async def _identity(client: AsyncWebClient) -> AsyncSlackResponse:
-    """Who the bot is in Slack; waits while Slack is away. Raises SlackApiError for a token that it refuses."""
+    """Who the bot is in Slack; waits for what passes by itself. Raises SlackApiError for a token that it refuses."""
     while True:
         try:
             return await client.auth_test()
         except SlackApiError as error:
-            if error.response.status_code == 200:
+            if not is_passing(error):
                 raise
-            reason = str(error.response.status_code)
-        except (SlackClientError, aiohttp.ClientError, TimeoutError) as error:
+            reason = named(error)
+        except UNREACHED as error:
             reason = repr(error)
         log.warning("slack does not answer yet", reason=reason)
         await asyncio.sleep(SLACK_AGAIN)
 
 
 async def _sites(settings: Settings, clock: SystemClock, stack: AsyncExitStack, timing: Timing) -> dict[str, Site]:
-    """The configured clusters; those of one context share its door. Raises Invalid for a context that is none."""
+    """The configured clusters; those of one context share its door.
+
+    Each door loads its context when it is first asked something: one that cannot be loaded makes its own clusters
+    answer so and keeps no other from being served.
+    """
     connections = await stack.enter_async_context(Connections(kubeconfig=settings.kubeconfig))
     sites = {}
     for name, cluster in settings.clusters.items():
@@ -287,11 +293,7 @@ async def _check(settings: Settings) -> int:
     problems = await terminal.check_slack(_slack(settings), settings.app_token.get_secret_value(), channels)
     async with Connections(kubeconfig=settings.kubeconfig) as connections:
         for name, cluster in settings.clusters.items():
-            try:
-                door = await connections.to(cluster.context)
-            except ClusterError as error:
-                problems += terminal.tell_problem(f"cluster {name}", str(error))
-                continue
+            door = await connections.to(cluster.context)
             problems += await terminal.check_cluster(name, _cluster(door, cluster.target, SystemClock(), Timing()))
     return problems
 
@@ -319,6 +321,35 @@ async def _look(target: Target, kubeconfig: str | None) -> int:
         terminal.show_plan(plan(stop.goal(found), found))
     except Refused as refusal:
         terminal.say(f"A stop would be refused: {refusal}")
+    return 0
+
+
+@audit_commands.command()
+def verify(
+    database: Annotated[
+        str, typer.Option("--database", envvar="TML_BOT_DATABASE_URL", help="sqlite+aiosqlite:///FILE")
+    ],
+) -> None:
+    """Walk the chain of hashes: exit code 0 when every entry is as it was written, 1 and the first bad one when not."""
+    silence_logging()
+    raise typer.Exit(asyncio.run(_verify(database)))
+
+
+async def _verify(url: str) -> int:
+    try:
+        if not Path(file_address(url).database or "").exists():  # noqa: ASYNC240 - nothing else runs
+            terminal.complain("there is no database at this address")
+            return 2
+        async with open_database(url) as database:
+            audit = AuditLog(database, SystemClock())
+            bad, head = await audit.verify(), await audit.head()
+    except (ValueError, StorageError) as error:
+        terminal.complain(str(error))
+        return 2
+    if bad:
+        terminal.say(f"bad: {bad.wrong}")
+        return 1
+    terminal.say(f"ok: {head.seq} entries, the newest has the hash {head.hash}" if head else "ok: no entries yet")
     return 0
 
 

@@ -14,7 +14,7 @@ from bot.views import answers
 from bot.views.blocks import Message
 from lifecycle.errors import ClusterBusy, ClusterError, NotUnderstood, Refused
 from lifecycle.model import Person, Place
-from lifecycle.operation import Operation
+from lifecycle.operation import Operation, State
 from storage.audit import AuditLog, Entry
 from storage.database import StorageError
 from storage.messages import Messages
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 GLANCE = 2.5
 """Seconds that `list` waits for each cluster's picture."""
+REMEMBERED = 30
+"""Operations in which `status` looks for the last one of each workload."""
 SHOWN = 10
 """Operations that `history` shows."""
 
@@ -102,6 +104,8 @@ class Desk:
 
     async def _obey(self, request: Request) -> Message:
         command = parse(request.text, list(self.sites))
+        if not isinstance(command, Help):
+            await self.access.admit(request.person)
         match command:
             case Stop() | Start() | Restart():
                 return await self._told(await self.gate.submit(request, command))
@@ -162,16 +166,19 @@ class Desk:
     async def _status(self, person: Person, cluster: str) -> Message:
         await self._require_viewer(person, cluster)
         running = await self.operations.running_on(cluster)
-        last = await self.operations.latest(cluster)
-        seen = await status.look(self.sites[cluster].cluster, running, last)
+        earlier = [
+            one for one in await self.operations.history([cluster], REMEMBERED) if one.state is not State.RUNNING
+        ]
+        seen = await status.look(self.sites[cluster].cluster, running, earlier)
         return answers.status(cluster, seen, await self._link(running.id if running else None))
 
     async def _history(self, person: Person, cluster: str | None) -> Message:
         seen = [cluster] if cluster else await self._visible(person)
         for name in seen:
             await self._require_viewer(person, name)
-        rows = await self.operations.history(cluster, SHOWN)
-        shown = [row for row in rows if row.cluster in seen]
+        if not seen:
+            return answers.clusters([])
+        shown = await self.operations.history(seen, SHOWN)
         links = await asyncio.gather(*(self._link(row.id) for row in shown))
         return answers.history(cluster, list(zip(shown, links, strict=True)))
 
@@ -192,7 +199,7 @@ class Desk:
         last = await self.operations.latest(name)
         try:
             async with asyncio.timeout(GLANCE):
-                word = (await status.look(site.cluster, running, last)).word
+                word = await status.glance(site.cluster)
         except (ClusterError, Refused, TimeoutError) as trouble:
             word = f"cannot be read: {str(trouble) or 'no answer'}"
         return answers.Glance(name, site.settings.environment, word, running, last)

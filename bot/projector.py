@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import aiohttp
 import structlog
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.slack_trouble import UNREACHED, code_of, is_passing, named, status_of
 from bot.views import operation as views
 from bot.views.blocks import Message as Rendered
 from lifecycle.model import Place
@@ -44,9 +44,6 @@ HOPELESS = frozenset(
     }
 )
 """Answers about the channel or the app that only people can mend; tried again once in a while."""
-
-PASSING = frozenset({"fatal_error", "internal_error", "ratelimited", "rate_limited", "request_timeout"})
-"""Slack's own trouble, where the HTTP status does not say so."""
 
 OUT_OF_REACH = frozenset(
     {"cannot_reply_to_message", "cant_update_message", "edit_window_closed", "message_not_found", "thread_not_found"}
@@ -131,7 +128,7 @@ class Projector:
             return limit.seconds
         except SlackApiError as error:
             wait = self._refused(due, error)
-        except (SlackClientError, aiohttp.ClientError, TimeoutError) as error:
+        except UNREACHED as error:
             log.warning("slack did not answer", subject=due.subject, reason=repr(error))
             wait = self._rest(due.place.channel, self._some_time())
         except StorageError:
@@ -195,9 +192,9 @@ class Projector:
 
     def _give_up_on_what_is_gone(self, due: Due, error: SlackApiError) -> None:
         """A message that somebody deleted stays deleted: what it would say is in `history` and the audit log."""
-        if _code(error) not in OUT_OF_REACH:
+        if code_of(error) not in OUT_OF_REACH:
             raise error
-        log.error("a message is out of reach", subject=due.subject, channel=due.place.channel, reason=_code(error))
+        log.error("a message is out of reach", subject=due.subject, channel=due.place.channel, reason=code_of(error))
 
     async def _post(self, due: Due, operation: Operation, rendered: Rendered, lines: Sequence[Line]) -> float:
         """Post one message, as soon as the channel's pace allows, with the mark by which it is found again."""
@@ -232,11 +229,11 @@ class Projector:
         try:
             return await call(**where, **rendered)
         except SlackApiError as error:
-            if _status(error) == 429:
+            if status_of(error) == 429:
                 raise Limited(self._rest(limited, _asked(error))) from error
-            if _code(error) not in UNSHOWABLE:
+            if code_of(error) not in UNSHOWABLE:
                 raise
-            log.error("slack did not take a message", subject=operation.id, reason=_code(error), answer=str(error))
+            log.error("slack did not take a message", subject=operation.id, reason=code_of(error), answer=str(error))
             return await call(**where, **views.bare(operation))
 
     async def _write_down(self, due: Due, lines: Sequence[Line], ts: str) -> int:
@@ -283,13 +280,12 @@ class Projector:
 
     def _refused(self, due: Due, error: SlackApiError) -> float:
         """How long to leave what an answer was about alone: the channel, or this subject only."""
-        if _status(error) == 429:
+        if status_of(error) == 429:
             return self._rest(due.place.channel, _asked(error))
-        code = _code(error) or f"HTTP {_status(error)}"
-        log.error("slack refused a message", subject=due.subject, channel=due.place.channel, reason=code)
-        if code in HOPELESS:
+        log.error("slack refused a message", subject=due.subject, channel=due.place.channel, reason=named(error))
+        if code_of(error) in HOPELESS:
             return self._rest(due.place.channel, self.pace.hopeless)
-        if code in PASSING or _status(error) >= 500:
+        if is_passing(error):
             return self._rest(due.place.channel, self._some_time())
         return self._rest(due.subject, self.pace.hopeless)
 
@@ -315,17 +311,6 @@ def _asked(error: SlackApiError) -> float:
     return float(error.response.headers.get("Retry-After", 1))
 
 
-def _status(error: SlackApiError) -> int:
-    """The client gives aiohttp's own response where the body was no JSON."""
-    return int(getattr(error.response, "status_code", 0) or getattr(error.response, "status", 0) or 0)
-
-
-def _code(error: SlackApiError) -> str:
-    """Slack's word for what is wrong; empty where a proxy answered in its place."""
-    data = getattr(error.response, "data", None)
-    return str(data.get("error", "")) if isinstance(data, dict) else ""
-
-
 def _marked(message: dict[str, Any], subject: str) -> list[str]:
     """The entries that a message of this subject tells."""
     metadata = message.get("metadata") or {}
@@ -346,6 +331,6 @@ async def permalink(client: AsyncWebClient, place: Place) -> str | None:
         return None
     try:
         answer = await client.chat_getPermalink(channel=place.channel, message_ts=place.ts)
-    except (SlackClientError, aiohttp.ClientError, TimeoutError):
+    except UNREACHED:
         return None
     return str(answer["permalink"])

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-import aiohttp
 from rich.console import Console
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.slack_trouble import UNREACHED, named
 from bot.views.claims import aligned
 from bot.views.plan import VOLUMES, cautions, effect, waves
 from bot.views.words import listed
@@ -17,8 +17,6 @@ from lifecycle.model import Discovery
 from lifecycle.plan import Plan
 from lifecycle.ports import Cluster
 from lifecycle.topology import arranged
-
-SLACK_TROUBLE = (SlackApiError, SlackClientError, aiohttp.ClientError, TimeoutError)
 
 
 def say(text: str) -> None:
@@ -65,7 +63,7 @@ async def check_slack(client: AsyncWebClient, app_token: str, channels: Iterable
     """Whether Slack takes both tokens and the bot may write in its channels; returns the number of problems."""
     try:
         who = await client.auth_test()
-    except SLACK_TROUBLE as error:
+    except UNREACHED as error:
         return tell_problem("slack, SLACK_BOT_TOKEN", in_words(error))
     say(f"slack: ok, {who['user']} in {who['team']}")
     problems = await _check_socket(client, app_token)
@@ -76,7 +74,7 @@ async def _check_socket(client: AsyncWebClient, app_token: str) -> int:
     """Asks for the address of a socket and opens none."""
     try:
         await client.apps_connections_open(app_token=app_token)
-    except SLACK_TROUBLE as error:
+    except UNREACHED as error:
         return tell_problem("slack, SLACK_APP_TOKEN", in_words(error))
     return 0
 
@@ -84,7 +82,7 @@ async def _check_socket(client: AsyncWebClient, app_token: str) -> int:
 async def _check_channel(client: AsyncWebClient, channel: str) -> int:
     try:
         answer = await client.conversations_info(channel=channel)
-    except SLACK_TROUBLE as error:
+    except UNREACHED as error:
         return tell_problem(f"channel {channel}", in_words(error))
     if not answer["channel"].get("is_member"):
         return tell_problem(f"channel {channel}", "the bot is no member; invite it with /invite")
@@ -101,7 +99,7 @@ def tell_problem(where: str, what: str) -> int:
 def in_words(error: Exception) -> str:
     """An error in one line: for Slack's its code."""
     if isinstance(error, SlackApiError):
-        return f"Slack says {error.response.get('error') or error.response.status_code}"
+        return f"Slack says {named(error)}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -125,10 +123,11 @@ def show_sandbox(slack: str, kubernetes: str, kubeconfig: Path) -> None:
 
   Slack       {slack}/   open it in a browser, choose a person, type /tml help
   Kubernetes  {kubernetes}
-  kubectl     export KUBECONFIG={kubeconfig}
+  kubectl     export KUBECONFIG={kubeconfig.resolve()}
               kubectl get statefulsets,deployments,pods,pvc
 
 Break something:   kubectl annotate statefulset mysql-set-0 sandbox.tml-bot/fault=never-ready
 Repair it:         kubectl annotate statefulset mysql-set-0 sandbox.tml-bot/fault-
+(prod; add -n ml550-staging for staging)
 """
     )

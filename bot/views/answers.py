@@ -8,6 +8,7 @@ from bot.grammar import USAGES
 from bot.status import Line, Status
 from bot.views import claims
 from bot.views.blocks import (
+    Block,
     Message,
     actions,
     button,
@@ -21,9 +22,9 @@ from bot.views.blocks import (
 )
 from bot.views.operation import diagnosis_blocks
 from bot.views.plan import VOLUMES, cautions, effect, waves
-from bot.views.words import DOING, duration, listed, mention, when
-from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Refused
-from lifecycle.model import Person, Verb
+from bot.views.words import DOING, duration, listed, mention, part_of, when
+from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Invalid, Refused
+from lifecycle.model import Observed, Person, Verb
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan
 from storage.proposals import Proposal
@@ -47,20 +48,28 @@ def refused(refusal: Refused, link: str | None = None) -> Message:
     """The refusal's own words, with what the record knows about its reason."""
     text = str(refusal)
     lines = [f":no_entry: {escape(text)}"]
-    if isinstance(refusal, AlreadyThere) and refusal.last:
-        ended = refusal.last.ended_at or refusal.last.begun_at
-        lines.append(f"since {when(ended)}, by {mention(refusal.last.requester)} ({escape(refusal.last.id)})")
+    if isinstance(refusal, AlreadyThere):
+        lines.append(_credit(refusal.last))
     if isinstance(refusal, ClusterBusy) and link:
         lines.append(f"<{link}|Follow {refusal.operation}>")
     return message(text, [*paragraph(lines), context("Nothing was changed.")])
 
 
+def _credit(last: Operation | None) -> str:
+    if last is None:
+        return "not by this bot: its last operation on the cluster ended otherwise, or there was none"
+    return f"since {when(last.ended_at or last.begun_at)}, by {mention(last.requester)} ({escape(last.id)})"
+
+
 def unreachable(error: ClusterError) -> Message:
     """Kubernetes could not be read, so nothing was decided."""
-    if isinstance(error, Forbidden):
-        text = f"Kubernetes does not let the bot look: {error}"
-    else:
-        text = f"Kubernetes does not answer: {error}. Try again in a moment."
+    match error:
+        case Forbidden():
+            text = f"Kubernetes does not let the bot look: {error}"
+        case Invalid():
+            text = f"The bot cannot ask Kubernetes: {error}. Its administrators have to mend that."
+        case _:
+            text = f"Kubernetes does not answer: {error}. Try again in a moment."
     return message(text, [section(f":warning: {quoted(text)}"), context("Nothing was changed.")])
 
 
@@ -85,7 +94,8 @@ def begun(operation: Operation) -> Message:
 
 def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
     """The second look: plan, effect on traffic and two buttons."""
-    text = f"{proposal.verb.capitalize()} {proposal.cluster}?"
+    what = f"{proposal.verb.capitalize()} {part_of(proposal.cluster, plan.goal)}"
+    text = f"{what}?"
     lead = ":warning: The cluster changed since you were asked; this is the plan now.\n" if changed else ""
     because = f"\nbecause {quoted(proposal.reason)}" if proposal.reason else ""
     style = "danger" if proposal.verb is not Verb.START else "primary"
@@ -96,7 +106,7 @@ def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
             *paragraph(["*Plan*, each line when the one before is through", *waves(plan)]),
             *paragraph([effect(plan), VOLUMES, *cautions(plan)]),
             actions(
-                button(f"{proposal.verb.capitalize()} {proposal.cluster}", "confirm", proposal.id, style),
+                button(what, "confirm", proposal.id, style),
                 button("Leave it", "dismiss", proposal.id),
             ),
             context(f"{proposal.id} · plan {plan.digest[:12]} · answer until {when(proposal.expires_at)}"),
@@ -167,7 +177,7 @@ def status(cluster: str, seen: Status, link: str | None) -> Message:
             *paragraph([lead, *(_line(line) for line in seen.lines)]),
             *paragraph(_notes(seen, link)),
             *diagnosis_blocks(seen.diagnosis),
-            *preformatted(claims.table(found.observed.claims, found.observed.at) if found.observed.claims else []),
+            *_volumes(found.observed),
         ],
     )
 
@@ -176,6 +186,14 @@ def _line(line: Line) -> str:
     counts = f"{line.state.ready}/{line.state.replicas}"
     remembered = f", {line.state.remembered} remembered" if line.word == "stopped" and line.state.remembered else ""
     return f"{SYMBOL[line.word]} {line.workload.label} {line.word} ({counts}{remembered})"
+
+
+def _volumes(observed: Observed) -> list[Block]:
+    if not observed.claims:
+        return []
+    bound = len(observed.claims) - len(claims.unbound(observed.claims))
+    summary = section(f"*Volumes* {bound} of {len(observed.claims)} Bound")
+    return [summary, *preformatted(claims.table(observed.claims, observed.at))]
 
 
 def _notes(seen: Status, link: str | None) -> list[str]:

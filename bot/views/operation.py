@@ -21,7 +21,7 @@ from bot.views.blocks import (
     section,
 )
 from bot.views.plan import cautions, waves
-from bot.views.words import ARRIVED, DOING, DONE, duration, listed, mention, when
+from bot.views.words import ARRIVED, DOING, DONE, duration, listed, mention, part_of, when
 from lifecycle.decide import phases_from
 from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb
 from lifecycle.operation import Operation, Outcome, State
@@ -45,12 +45,16 @@ def headline(operation: Operation) -> str:
     """Verdict, cluster and reason: what a phone shows first."""
     match operation.state:
         case State.RUNNING:
-            lead = f"{DOING[operation.verb]} {operation.cluster}"
+            lead = f"{DOING[operation.verb]} {_what(operation)}"
         case State.DONE:
-            lead = f"{DONE[operation.verb]} {operation.cluster}"
+            lead = f"{DONE[operation.verb]} {_what(operation)}"
         case State.FAILED:
-            lead = f"FAILED to {operation.verb} {operation.cluster}"
+            lead = f"FAILED to {operation.verb} {_what(operation)}"
     return f"{lead}: {_why(operation)}" if _why(operation) else lead
+
+
+def _what(operation: Operation) -> str:
+    return part_of(operation.cluster, operation.goal)
 
 
 def _why(operation: Operation) -> str:
@@ -67,6 +71,8 @@ def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
     """The one message that changes while the operation runs."""
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
     lines = [f"{symbol[operation.state]} *{escape(_title(operation))}*", _asked(operation)]
+    if operation.state is State.FAILED:
+        lines.append(f":mag: {quoted(_why(operation))}")
     return message(
         headline(operation),
         [*paragraph(lines), *paragraph(_progress(operation, entries)), context(_footer(operation))],
@@ -82,11 +88,11 @@ def bare(operation: Operation) -> Message:
 
 def _title(operation: Operation) -> str:
     if operation.state is State.RUNNING:
-        return f"{DOING[operation.verb]} {operation.cluster}"
+        return f"{DOING[operation.verb]} {_what(operation)}"
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
     if operation.state is State.DONE:
-        return f"{DONE[operation.verb]} {operation.cluster} in {took}"
-    return f"FAILED to {operation.verb} {operation.cluster} after {took}"
+        return f"{DONE[operation.verb]} {_what(operation)} in {took}"
+    return f"FAILED to {operation.verb} {_what(operation)} after {took}"
 
 
 def _asked(operation: Operation) -> str:
@@ -185,7 +191,7 @@ def _taken(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
 
 def _step(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     label = _label(operation, _stepped(data))
-    again = f" (attempt {data['attempts']})" if data["attempts"] > 1 else ""
+    again = " again: somebody else had changed it" if data["undone"] else ""
     return [context(f":arrow_forward: *{label}* {GOING[Action(data['action'])].format(**data)}{again}")]
 
 
@@ -236,7 +242,7 @@ def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
 
 def _done(operation: Operation, outcome: Outcome) -> list[Block]:
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
-    lines = [f":white_check_mark: *{escape(operation.cluster)} is {ARRIVED[operation.verb]}* after {took}"]
+    lines = [f":white_check_mark: *{escape(_what(operation))} is {ARRIVED[operation.verb]}* after {took}"]
     lines += _traffic_lines(outcome.traffic)
     lines += [_exit_line(end.pod, end.container, end.code) for end in outcome.exits if end.code != 0]
     lines += [
@@ -277,7 +283,7 @@ def _traffic_lines(traffic: Traffic | None) -> list[str]:
 
 
 def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
-    lines = [f":x: *{escape(operation.cluster)}: the {operation.verb} failed*"]
+    lines = [f":x: *{escape(_what(operation))}: the {operation.verb} failed*"]
     if outcome.error:
         lines.append(quoted(outcome.error))
     if outcome.done or outcome.missing:

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Iterator
@@ -16,11 +17,13 @@ import yaml
 from typer.testing import CliRunner
 
 import sandbox
-from bot.__main__ import app
+from bot.__main__ import SystemClock, app
 from lifecycle.kube import rights
 from lifecycle.ports import Right
 from sandbox import Sandbox, tml
 from sandbox.kubernetes.access import Identity, Role
+from storage.audit import AuditLog, Entry
+from storage.database import open_database
 
 ROOT = Path(__file__).parents[2]
 TIME_LIMIT = 20.0
@@ -213,17 +216,30 @@ def test_a_file_that_is_missing_or_wrong_is_named_with_its_line_and_exits_2(comm
     assert len(broken.stderr.splitlines()) == 1
 
 
-def test_a_database_that_is_not_supported_is_named_and_exits_2(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        (
+            "postgresql+asyncpg://u:secret@h/d",
+            "TML_BOT_DATABASE_URL: expected an SQLite address, which begins with sqlite+aiosqlite://",
+        ),
+        (
+            "sqlite+aiosqlite:///:memory:",
+            "the database's URL names no plain file: write sqlite+aiosqlite:////data/tml-bot.db",
+        ),
+    ],
+)
+def test_a_database_that_is_not_supported_is_named_and_exits_2(tmp_path: Path, address: str, problem: str) -> None:
     file = tmp_path / "tml-bot.yaml"
     file.write_text("channel: C0OPS\nclusters: {prod: {namespace: ml550, environment: production}}\n")
     environment = {
         "SLACK_BOT_TOKEN": "xoxb-1",
         "SLACK_APP_TOKEN": "xapp-1",
-        "TML_BOT_DATABASE_URL": "postgresql+asyncpg://u:secret@h/d",
+        "TML_BOT_DATABASE_URL": address,
     }
     result = CliRunner().invoke(app, ["serve", "--config", str(file)], env=environment)
     assert result.exit_code == 2
-    assert result.stderr.splitlines() == ["postgresql is not supported: the database is an SQLite file"]
+    assert result.stderr.splitlines() == [problem]
 
 
 async def test_serve_says_in_one_line_what_keeps_it_from_starting(shell: Shell) -> None:
@@ -282,3 +298,29 @@ def test_the_rights_that_are_asked_for_are_those_of_the_role() -> None:
 
     assert [right for right in rights.NEEDED if not is_granted(right, OPERATING)] == []
     assert [right for right in rights.READING if not is_granted(right, LOOKING)] == []
+
+
+def test_audit_verify_tells_whether_the_log_is_as_it_was_written(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/bot.db"
+
+    def verified() -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["audit", "verify", "--database", url])
+        return result.exit_code, result.output
+
+    code, text = verified()
+    assert (code, "no database" in text, list(tmp_path.iterdir())) == (2, True, [])
+    asyncio.run(written(url))
+    code, text = verified()
+    assert (code, text.startswith("ok: 3 entries")) == (0, True)
+    with sqlite3.connect(tmp_path / "bot.db") as connection:
+        connection.execute("DROP TRIGGER audit_is_never_changed")
+        connection.execute("UPDATE audit SET kind = 'other' WHERE seq = 2")
+    connection.close()
+    code, text = verified()
+    assert (code, text.startswith("bad: entry 2 was changed")) == (1, True)
+
+
+async def written(url: str) -> None:
+    async with open_database(url) as database:
+        for kind in ("one", "two"):
+            await AuditLog(database, SystemClock()).record(Entry(kind))

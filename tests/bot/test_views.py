@@ -141,7 +141,7 @@ class World:
         yield "stop done, claims lost before", replace(self.operation(Verb.STOP, after), goal=before)
         yield "stop done, a claim vanished", self.done(Verb.STOP, claims=self.volumes()[1:])
         yield "stop done, all claims vanished", self.done(Verb.STOP, claims=())
-        for verdict in (Traffic.ANSWERS, Traffic.NO_ADDRESS, Traffic.UNREACHABLE):
+        for verdict in (Traffic.ANSWERS, Traffic.NO_ADDRESS, Traffic.REFUSES, Traffic.UNREACHABLE):
             yield f"start done, {verdict}", self.done(Verb.START, traffic=Traffic(verdict, self.word, self.word))
         bare = self.done(Verb.START, traffic=Traffic(Traffic.NO_ADDRESS))
         yield "start done, replication not checked", replace(bare, goal=replace(bare.goal, unverified=True))
@@ -159,7 +159,7 @@ class World:
         ]
         for step in (step for wave in self.plan(one.verb).waves for step in wave):
             data = {"action": step.action, "kind": step.workload.kind, "name": step.workload.name}
-            data |= {"replicas": step.replicas, "uid": "uid", "attempts": 2}
+            data |= {"replicas": step.replicas, "uid": "uid", "attempts": 2, "undone": True}
             told += [("step", data), ("step-failed", {**data, "error": self.word}), ("step-done", data)]
             told.append(("arrived", {"workloads": [str(step.workload)]}))
         told += [("exit", Exit(self.word, "uid", self.word, code)) for code in (0, 1, 137)]

@@ -1,5 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Everything they need lands in .venv.
 PYTHON ?= python3
+WORKERS ?= 3 # test processes; much of a test is waiting
 BIN := .venv/bin
 
 .PHONY: demo test test-cluster lint bench lock clean
@@ -8,7 +9,7 @@ demo: .venv/ready
 	$(BIN)/tml-bot demo
 
 test: .venv/ready
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 # On a real Kubernetes: docs/control-plane.md.
 test-cluster: .venv/ready

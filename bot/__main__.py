@@ -1,13 +1,14 @@
 """The command line, and the only place that wires lifecycle, storage and Slack together."""
 
 import asyncio
+import gc
 import os
 import random
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +19,9 @@ import structlog
 import typer
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 import sandbox
 from bot import terminal
@@ -29,31 +32,41 @@ from bot.executor import Executor
 from bot.gate import Gate, Site
 from bot.health import serving_health
 from bot.listeners import register
-from bot.logs import configure_logging
+from bot.logs import configure_logging, silence_logging
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import scheduling
 from bot.settings import Settings, SettingsError, load_settings, settings_digest
+from bot.slack_trouble import UNREACHED, is_passing, named
 from lifecycle.decide import stop
 from lifecycle.errors import ClusterError, Refused
 from lifecycle.kube.cluster import KubeCluster
-from lifecycle.kube.door import Connections
+from lifecycle.kube.door import Connections, Door
+from lifecycle.kube.lease import LeaseTiming
 from lifecycle.model import Target
 from lifecycle.plan import plan
 from lifecycle.runner import Runner
 from sandbox import demo as story
 from storage.audit import AuditLog, Entry
-from storage.database import open_database
+from storage.database import StorageError, file_address, open_database
 from storage.ids import new_id
 from storage.journal import DatabaseJournal
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import Proposals
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("bot")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+audit_commands = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.add_typer(audit_commands, name="audit")
 
 WARM_UP = 5.0
 """Seconds that the start waits for each cluster's first picture; one that is away does not keep the others waiting."""
+
+SLACK_AGAIN = 2.0
+"""Seconds after which a Slack that did not answer at the start is asked again."""
+
+TROUBLE = (StorageError, SlackApiError, OSError)
+"""What keeps the bot from starting and is told in one line: the database, a token, a port in use."""
 
 CONFIG = Annotated[Path, typer.Option("--config", help="The YAML file with channels and clusters.")]
 
@@ -70,10 +83,15 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class Timing:
-    """What the sandboxes' shortened clocks shorten along: how often Slack is written to, how long a watch lasts."""
+    """What the sandboxes' shortened clocks shorten along.
+
+    ``ping`` is the seconds between two pings of Slack's socket; one that was cut is opened again after at most that.
+    """
 
     pace: Pace = field(default_factory=Pace)
     watch_seconds: float = 30.0
+    lease: LeaseTiming = field(default_factory=LeaseTiming)
+    ping: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -87,19 +105,27 @@ class Service:
 async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIterator[Service]:
     """The whole bot, from the database to the open socket; ends operations' tasks and releases Leases on the way out.
 
-    Clients are warmed up before the socket opens: the first command is answered as fast as the others.
+    Operations are taken up before Slack is asked anything: they go on while it is away. Clients are warmed up before
+    the socket opens: the first command is answered as fast as the others.
     """
-    clock, timing = SystemClock(), timing or Timing()
+    clock, timing, line = SystemClock(), timing or Timing(), Line()
     async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(serving_health(settings.health_port, line.missing))
         database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
         audit = AuditLog(database, clock)
         operations, messages = Operations(database, clock), Messages(database)
         proposals = Proposals(database, clock)
-        sites = await _sites(settings, clock, stack, timing.watch_seconds)
+        sites = await _sites(settings, clock, stack, timing)
         client = _slack(settings)
-        who = await client.auth_test()
         executor = Executor(Runner(DatabaseJournal(database, clock), clock, _name()), operations, sites, clock)
         stack.push_async_callback(executor.close)
+        projector = Projector(client, database, messages, operations, clock.monotonic, timing.pace)
+        await stack.enter_async_context(_running(projector.run()))
+        await stack.enter_async_context(scheduling(proposals))
+        await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
+        await executor.take_up()
+        await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
+        who = await _identity(client)
         access = Access(SlackDirectory(client, clock.monotonic), who["team_id"], who.get("enterprise_id"))
         gate = Gate(
             sites=sites,
@@ -111,15 +137,22 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
             new_id=partial(_fresh_id, random.SystemRandom()),
         )
         desk = Desk(sites, gate, access, operations, messages, audit, partial(permalink, client))
-        projector = Projector(client, database, messages, operations, clock.monotonic, timing.pace)
-        await stack.enter_async_context(_running(projector.run()))
-        await stack.enter_async_context(scheduling(proposals))
-        await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
-        await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
-        await executor.take_up()
-        handler = await _listening(settings, client, desk, stack)
-        port = await stack.enter_async_context(serving_health(settings.health_port, partial(_unready, handler)))
+        line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
+
+
+@dataclass
+class Line:
+    """The line to Slack, as far as readiness goes."""
+
+    handler: AsyncSocketModeHandler | None = None
+
+    def missing(self) -> str | None:
+        """None while the socket is open."""
+        if self.handler is None:
+            return "starting"
+        session = self.handler.client.current_session
+        return None if session is not None and not session.closed else "no connection to Slack"
 
 
 def _slack(settings: Settings) -> AsyncWebClient:
@@ -128,16 +161,37 @@ def _slack(settings: Settings) -> AsyncWebClient:
     return AsyncWebClient(token, base_url=settings.slack_api_url, timeout=10, retry_handlers=[])
 
 
-async def _sites(
-    settings: Settings, clock: SystemClock, stack: AsyncExitStack, watch_seconds: float
-) -> dict[str, Site]:
-    """The configured clusters; those of one context share its door."""
+async def _identity(client: AsyncWebClient) -> AsyncSlackResponse:
+    """Who the bot is in Slack; waits for what passes by itself. Raises SlackApiError for a token that it refuses."""
+    while True:
+        try:
+            return await client.auth_test()
+        except SlackApiError as error:
+            if not is_passing(error):
+                raise
+            reason = named(error)
+        except UNREACHED as error:
+            reason = repr(error)
+        log.warning("slack does not answer yet", reason=reason)
+        await asyncio.sleep(SLACK_AGAIN)
+
+
+async def _sites(settings: Settings, clock: SystemClock, stack: AsyncExitStack, timing: Timing) -> dict[str, Site]:
+    """The configured clusters; those of one context share its door.
+
+    Each door loads its context when it is first asked something: one that cannot be loaded makes its own clusters
+    answer so and keeps no other from being served.
+    """
     connections = await stack.enter_async_context(Connections(kubeconfig=settings.kubeconfig))
     sites = {}
     for name, cluster in settings.clusters.items():
         door = await connections.to(cluster.context)
-        sites[name] = Site(cluster, KubeCluster(door, cluster.target, clock, watch_seconds=watch_seconds))
+        sites[name] = Site(cluster, _cluster(door, cluster.target, clock, timing))
     return sites
+
+
+def _cluster(door: Door, target: Target, clock: SystemClock, timing: Timing) -> KubeCluster:
+    return KubeCluster(door, target, clock, watch_seconds=timing.watch_seconds, lease_timing=timing.lease)
 
 
 async def _warm_up(name: str, site: Site) -> None:
@@ -150,20 +204,15 @@ async def _warm_up(name: str, site: Site) -> None:
 
 
 async def _listening(
-    settings: Settings, client: AsyncWebClient, desk: Desk, stack: AsyncExitStack
+    settings: Settings, client: AsyncWebClient, desk: Desk, stack: AsyncExitStack, ping: float
 ) -> AsyncSocketModeHandler:
     """Open the socket. Bolt's aiohttp handler is back 5 s after a dropped connection, its default one after 52 s."""
     bolt = AsyncApp(client=client)
     register(bolt, desk)
-    handler = AsyncSocketModeHandler(bolt, settings.app_token.get_secret_value(), web_client=client)
-    await handler.connect_async()  # type: ignore[no-untyped-call]  # Bolt leaves it without types
+    handler = AsyncSocketModeHandler(bolt, settings.app_token.get_secret_value(), web_client=client, ping_interval=ping)
     stack.push_async_callback(handler.close_async)
+    await handler.connect_async()  # type: ignore[no-untyped-call]  # Bolt leaves it without types
     return handler
-
-
-def _unready(handler: AsyncSocketModeHandler) -> str | None:
-    session = handler.client.current_session
-    return None if session is not None and not session.closed else "no connection to Slack"
 
 
 @asynccontextmanager
@@ -189,37 +238,63 @@ def _fresh_id(chance: random.Random, prefix: str) -> str:
 def serve(config: CONFIG) -> None:
     """Serve Slack until SIGTERM."""
     configure_logging()
-    settings = _settings(config)
+    run_until_told(serving_forever(_settings(config)))
+
+
+async def serving_forever(settings: Settings, timing: Timing | None = None) -> None:
+    """Serve until cancelled."""
+    async with serving(settings, timing) as service:
+        spare_the_collector()
+        log.info("serving", health_port=service.port, clusters=sorted(settings.clusters))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            log.info("stopping")
+
+
+def spare_the_collector() -> None:
+    """Leave what the start has made out of every later collection: going through it stops the loop for 100 ms."""
+    gc.collect()
+    gc.freeze()
+
+
+def run_until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run it until it ends or SIGTERM or Ctrl-C comes, which cancels it once; more of them do not disturb its end."""
 
     async def until_told() -> None:
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
-        async with serving(settings) as service:
-            log.info("serving", health_port=service.port, clusters=sorted(settings.clusters))
-            await told.wait()
-            log.info("stopping")
+        working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(told.wait())
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
 
-    asyncio.run(until_told())
+    try:
+        asyncio.run(until_told())
+    except TROUBLE as trouble:
+        terminal.complain(f"tml-bot: {terminal.in_words(trouble)}")
+        raise typer.Exit(1) from None
 
 
 @app.command()
 def check(config: CONFIG) -> None:
-    """Check the configuration, Slack's answer to the token, and the rights in every cluster; changes nothing."""
+    """Check the configuration, what Slack says to the tokens, and the rights in every cluster; changes nothing."""
+    silence_logging()
     settings = _settings(config)
     problems = asyncio.run(_check(settings))
     raise typer.Exit(1 if problems else 0)
 
 
 async def _check(settings: Settings) -> int:
-    clock = SystemClock()
-    problems = 0
-    problems += await terminal.check_slack(
-        _slack(settings), [cluster.channel for cluster in settings.clusters.values()]
-    )
-    async with AsyncExitStack() as stack:
-        for name, site in (await _sites(settings, clock, stack, Timing().watch_seconds)).items():
-            problems += await terminal.check_cluster(name, site.cluster)
+    channels = [cluster.channel for cluster in settings.clusters.values()]
+    problems = await terminal.check_slack(_slack(settings), settings.app_token.get_secret_value(), channels)
+    async with Connections(kubeconfig=settings.kubeconfig) as connections:
+        for name, cluster in settings.clusters.items():
+            door = await connections.to(cluster.context)
+            problems += await terminal.check_cluster(name, _cluster(door, cluster.target, SystemClock(), Timing()))
     return problems
 
 
@@ -230,6 +305,7 @@ def look(
     kubeconfig: Annotated[str | None, typer.Option("--kubeconfig", envvar="KUBECONFIG")] = None,
 ) -> None:
     """Show a namespace's TML components, needs, volumes and the plan of a stop. Reads only; no Slack, no database."""
+    silence_logging()
     raise typer.Exit(asyncio.run(_look(Target(context, namespace), kubeconfig)))
 
 
@@ -248,6 +324,35 @@ async def _look(target: Target, kubeconfig: str | None) -> int:
     return 0
 
 
+@audit_commands.command()
+def verify(
+    database: Annotated[
+        str, typer.Option("--database", envvar="TML_BOT_DATABASE_URL", help="sqlite+aiosqlite:///FILE")
+    ],
+) -> None:
+    """Walk the chain of hashes: exit code 0 when every entry is as it was written, 1 and the first bad one when not."""
+    silence_logging()
+    raise typer.Exit(asyncio.run(_verify(database)))
+
+
+async def _verify(url: str) -> int:
+    try:
+        if not Path(file_address(url).database or "").exists():  # noqa: ASYNC240 - nothing else runs
+            terminal.complain("there is no database at this address")
+            return 2
+        async with open_database(url) as database:
+            audit = AuditLog(database, SystemClock())
+            bad, head = await audit.verify(), await audit.head()
+    except (ValueError, StorageError) as error:
+        terminal.complain(str(error))
+        return 2
+    if bad:
+        terminal.say(f"bad: {bad.wrong}")
+        return 1
+    terminal.say(f"ok: {head.seq} entries, the newest has the hash {head.hash}" if head else "ok: no entries yet")
+    return 0
+
+
 @app.command()
 def demo() -> None:
     """Play the main job in the sandbox and print what people would see in Slack."""
@@ -261,7 +366,7 @@ async def _demo(folder: Path) -> None:
     terminal.say(f"The sandbox's clusters run {1 / sandbox.DEMO_SCALE:.0f} times as fast as real ones.\n")
     async with sandbox.start(folder, limits=None) as box:
         settings = load_settings(box.write_configuration(), box.environ)
-        async with serving(settings, Timing(Pace(posts=0.2, updates=0.5))):
+        async with serving(settings, Timing(Pace(posts=0.2, updates=0.5, all_updates=0.2))):
             transcript = await story.play(box, terminal.say)
     (folder / "transcript.txt").write_text(transcript)
     terminal.say(
@@ -276,28 +381,30 @@ def keep_sandbox(
 ) -> None:
     """Keep a workspace and two clusters running, with the bot in them, to try by hand; prints how."""
     folder = Path("var/sandbox")
-    terminal.clear(folder)
-    configure_logging(folder / "tml-bot.log")
-    asyncio.run(_sandbox(folder, slack_port, kubernetes_port))
+    run_until_told(_sandbox(folder, slack_port, kubernetes_port))
 
 
 async def _sandbox(folder: Path, slack_port: int, kubernetes_port: int) -> None:
+    for port in (slack_port, kubernetes_port):
+        socket.create_server(("127.0.0.1", port)).close()  # in use: the folder is another sandbox's and stays
+    terminal.clear(folder)
+    configure_logging(folder / "tml-bot.log")
     async with sandbox.start(folder, slack_port=slack_port, kubernetes_port=kubernetes_port) as box:
         settings = load_settings(box.write_configuration(), box.environ)
         async with serving(settings):
             terminal.show_sandbox(box.slack.site, box.kubernetes.url, box.kubeconfig)
-            told = asyncio.Event()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, told.set)
-            await told.wait()
+            await asyncio.Event().wait()
 
 
 def _settings(config: Path) -> Settings:
+    """Every problem is one line on standard error; then the exit code is 2."""
     try:
-        return load_settings(config, os.environ)
-    except SettingsError as error:
+        settings = load_settings(config, os.environ)
+        file_address(settings.database_url.get_secret_value())
+    except (SettingsError, ValueError) as error:
         terminal.complain(str(error))
         raise typer.Exit(2) from None
+    return settings
 
 
 def main() -> None:

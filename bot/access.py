@@ -27,7 +27,6 @@ class Profile:
     team_id: str
     enterprise_id: str | None = None
     name: str = ""
-    tz: str | None = None
     deleted: bool = False
     is_bot: bool = False
     is_app_user: bool = False
@@ -81,7 +80,7 @@ class Access:
 
     async def require(self, person: Person, cluster: ClusterSettings, role: Role) -> None:
         """Return when the person has the role; raises NotAllowed, whose text says who has it or why that is unknown."""
-        await self._admit(person)
+        await self.admit(person)
         answer = await self._look_up(person, cluster, role)
         if answer.role is None or answer.role < role:
             raise _refusal(cluster, role, answer)
@@ -89,14 +88,14 @@ class Access:
     async def role_of(self, person: Person, cluster: ClusterSettings) -> Role | None:
         """The highest role the person has at this moment; None also where Slack did not say."""
         try:
-            await self._admit(person)
+            await self.admit(person)
         except NotAllowed:
             return None
         operator = (await self._look_up(person, cluster, Role.OPERATOR)).role
         return operator or (await self._look_up(person, cluster, Role.VIEWER)).role
 
-    async def _admit(self, person: Person) -> None:
-        """Only full members of the own workspace come in at all, whatever the configuration says."""
+    async def admit(self, person: Person) -> None:
+        """Only full members of the own workspace come in at all, whatever the configuration says; raises NotAllowed."""
         if not self._is_own(person.team):
             raise NotAllowed("People of other workspaces may not do this.")
         try:

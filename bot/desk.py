@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -14,21 +14,36 @@ from bot.views import answers
 from bot.views.blocks import Message
 from lifecycle.errors import ClusterBusy, ClusterError, NotUnderstood, Refused
 from lifecycle.model import Person, Place
-from lifecycle.operation import Operation
+from lifecycle.operation import Operation, State
 from storage.audit import AuditLog, Entry
 from storage.database import StorageError
 from storage.messages import Messages
 from storage.operations import Operations
+from storage.proposals import AlreadyDecided, NoSuchProposal, ProposalExpired
 
 log = structlog.get_logger(__name__)
 
 GLANCE = 2.5
 """Seconds that `list` waits for each cluster's picture."""
+REMEMBERED = 30
+"""Operations in which `status` looks for the last one of each workload."""
 SHOWN = 10
 """Operations that `history` shows."""
 
 Permalink = Callable[[Place], Awaitable[str | None]]
 """The address of a message that people can open; None when Slack does not say."""
+
+
+ANSWERED = (AlreadyDecided, NoSuchProposal, ProposalExpired)
+"""Refusals after which a card's buttons can do nothing any more."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a press; ``settles``: it takes the place of the message with the button."""
+
+    message: Message
+    settles: bool = False
 
 
 @dataclass
@@ -45,41 +60,40 @@ class Desk:
 
     async def answer(self, request: Request) -> Message:
         """The private answer to a slash command."""
-        return await self._settled(request, self._obey(request))
+        return (await self._answered(request, self._obey(request))).message
 
-    async def confirm(self, person: Person, place: Place, proposal: str) -> Message:
-        """The answer that takes the card's place after its yes."""
-        return await self._settled(Request(person, place, f"confirm {proposal}"), self._confirm(person, proposal))
+    async def confirm(self, person: Person, place: Place, proposal: str) -> Answer:
+        """A card's yes."""
+        return await self._answered(Request(person, place, f"confirm {proposal}"), self._confirm(person, proposal))
 
-    async def dismiss(self, person: Person, place: Place, proposal: str) -> Message:
-        """The answer that takes the card's place after its no."""
-        return await self._settled(Request(person, place, f"dismiss {proposal}"), self._dismiss(person, proposal))
+    async def dismiss(self, person: Person, place: Place, proposal: str) -> Answer:
+        """A card's no."""
+        return await self._answered(Request(person, place, f"dismiss {proposal}"), self._dismiss(person, proposal))
 
-    async def again(self, person: Person, place: Place, operation: str) -> Message:
+    async def again(self, person: Person, place: Place, operation: str) -> Answer:
         """The button in the thread of a failed operation: the same words, by whoever pressed."""
-        return await self._settled(Request(person, place, f"again {operation}"), self._again(person, place, operation))
+        request = Request(person, place, f"again {operation}")
+        return replace(await self._answered(request, self._again(person, place, operation)), settles=False)
 
-    async def status_of(self, person: Person, place: Place, operation: str) -> Message:
+    async def status_of(self, person: Person, place: Place, operation: str) -> Answer:
         """The button in a thread: the status of the operation's cluster."""
         request = Request(person, place, f"status of {operation}")
-        return await self._settled(request, self._status_of(person, operation))
+        return replace(await self._answered(request, self._status_of(person, operation)), settles=False)
 
-    async def _settled(self, request: Request, work: Awaitable[Message]) -> Message:
-        """Refusals and known troubles as answers; everything else goes on to the one handler."""
+    async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
+        """Refusals and known troubles as answers, which leave a card that is still good; the rest goes on as it is."""
         try:
-            return await work
-        except ClusterBusy as refusal:
-            await self._record_refusal(request, refusal)
-            return answers.refused(refusal, await self._link(refusal.operation))
+            return Answer(await work, settles=True)
         except Refused as refusal:
             await self._record_refusal(request, refusal)
-            return answers.refused(refusal)
+            link = await self._way_to(refusal.operation) if isinstance(refusal, ClusterBusy) else None
+            return Answer(answers.refused(refusal, link), settles=isinstance(refusal, ANSWERED))
         except ClusterError as error:
             log.warning("cluster could not be read", text=request.text, reason=str(error))
-            return answers.unreachable(error)
+            return Answer(answers.unreachable(error))
         except StorageError:
             log.exception("a command could not be recorded", person=str(request.person))
-            return answers.unrecorded()
+            return Answer(answers.unrecorded())
 
     async def _record_refusal(self, request: Request, refusal: Refused) -> None:
         data = {"text": request.text[:1000], "code": refusal.code, "why": str(refusal)}
@@ -90,6 +104,8 @@ class Desk:
 
     async def _obey(self, request: Request) -> Message:
         command = parse(request.text, list(self.sites))
+        if not isinstance(command, Help):
+            await self.access.admit(request.person)
         match command:
             case Stop() | Start() | Restart():
                 return await self._told(await self.gate.submit(request, command))
@@ -150,16 +166,19 @@ class Desk:
     async def _status(self, person: Person, cluster: str) -> Message:
         await self._require_viewer(person, cluster)
         running = await self.operations.running_on(cluster)
-        last = await self.operations.latest(cluster)
-        seen = await status.look(self.sites[cluster].cluster, running, last)
+        earlier = [
+            one for one in await self.operations.history([cluster], REMEMBERED) if one.state is not State.RUNNING
+        ]
+        seen = await status.look(self.sites[cluster].cluster, running, earlier)
         return answers.status(cluster, seen, await self._link(running.id if running else None))
 
     async def _history(self, person: Person, cluster: str | None) -> Message:
         seen = [cluster] if cluster else await self._visible(person)
         for name in seen:
             await self._require_viewer(person, name)
-        rows = await self.operations.history(cluster, SHOWN)
-        shown = [row for row in rows if row.cluster in seen]
+        if not seen:
+            return answers.clusters([])
+        shown = await self.operations.history(seen, SHOWN)
         links = await asyncio.gather(*(self._link(row.id) for row in shown))
         return answers.history(cluster, list(zip(shown, links, strict=True)))
 
@@ -180,10 +199,17 @@ class Desk:
         last = await self.operations.latest(name)
         try:
             async with asyncio.timeout(GLANCE):
-                word = (await status.look(site.cluster, running, last)).word
+                word = await status.glance(site.cluster)
         except (ClusterError, Refused, TimeoutError) as trouble:
-            word = f"cannot be read: {trouble or 'no answer'}"
+            word = f"cannot be read: {str(trouble) or 'no answer'}"
         return answers.Glance(name, site.settings.environment, word, running, last)
+
+    async def _way_to(self, operation: str | None) -> str | None:
+        """The link in a refusal, which is given without it rather than not at all."""
+        try:
+            return await self._link(operation)
+        except StorageError:
+            return None
 
     async def _link(self, operation: str | None) -> str | None:
         """Where the operation is told, if it is told already."""

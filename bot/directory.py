@@ -5,18 +5,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import aiohttp
-from slack_sdk.errors import SlackApiError, SlackRequestError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.access import DirectoryUnavailable, Profile
+from bot.slack_trouble import UNREACHED, code_of, is_passing, named
 from lifecycle.model import Person
 
 MAX_AGE = 5.0
 """Seconds from the moment a question was asked for which its answer counts; also how long Slack may take."""
-
-TEMPORARY = frozenset({"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable"})
-"""Slack's error codes that go away by themselves."""
 
 NO_SUCH_GROUP = frozenset({"no_such_subteam", "subteam_not_found"})
 SLACKBOT = "USLACKBOT"
@@ -110,20 +107,14 @@ async def _answered(call: Awaitable[Any]) -> Mapping[str, Any]:
         data = (await call).data
     except SlackApiError as error:
         raise _unavailable(error) from error
-    except (aiohttp.ClientError, SlackRequestError) as error:
+    except UNREACHED as error:
         raise DirectoryUnavailable(retry=True, reason="Slack could not be reached") from error
     return data if isinstance(data, dict) else {}
 
 
 def _unavailable(error: SlackApiError) -> DirectoryUnavailable:
-    response = error.response
-    status = int(getattr(response, "status_code", None) or getattr(response, "status", None) or 0)
-    data = getattr(response, "data", None)
-    code = str(data.get("error", "")) if isinstance(data, dict) else ""
-    if code in NO_SUCH_GROUP:
-        return _NoSuchGroup(retry=False, reason=code)
-    temporary = code in TEMPORARY or status == 429 or status >= 500
-    return DirectoryUnavailable(retry=temporary, reason=code or f"HTTP {status}")
+    kind = _NoSuchGroup if code_of(error) in NO_SUCH_GROUP else DirectoryUnavailable
+    return kind(retry=is_passing(error), reason=named(error))
 
 
 def _profile(user: Mapping[str, Any]) -> Profile:
@@ -133,7 +124,6 @@ def _profile(user: Mapping[str, Any]) -> Profile:
         team_id=user.get("team_id") or "",
         enterprise_id=grid.get("enterprise_id") or user.get("enterprise_id"),
         name=described.get("display_name") or user.get("real_name") or user.get("name") or "",
-        tz=user.get("tz"),
         deleted=bool(user.get("deleted")),
         is_bot=bool(user.get("is_bot")) or user.get("id") == SLACKBOT,
         is_app_user=bool(user.get("is_app_user")),

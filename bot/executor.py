@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import structlog
 
 from lifecycle.errors import ClusterError, Fenced
-from lifecycle.model import Verb
+from lifecycle.model import Target, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.ports import Clock, Cluster
 from lifecycle.runner import Runner
@@ -18,6 +18,15 @@ log = structlog.get_logger(__name__)
 
 FOLLOWED = frozenset({Verb.START, Verb.RESTART})
 """A stop that is late is seen by the next status; a start that is late is what people wait for."""
+
+BROKE = (
+    "internal error: the bot could not go on. What was done stands above; what was not is unknown here, so look with "
+    "status. The trace is in the bot's log"
+)
+NOT_CONFIGURED = (
+    "its context and namespace are not in the bot's configuration any more, so it was not gone on with. What was done "
+    "stands above; what was not is unknown here"
+)
 
 AGAIN = 5.0
 """Seconds before an operation whose record could not be written is taken up again."""
@@ -39,29 +48,36 @@ class Executor:
     def __init__(self, runner: Runner, operations: Operations, sites: Mapping[str, Site], clock: Clock) -> None:
         self._runner = runner
         self._operations = operations
-        self._sites = sites
+        self._sites = {site.cluster.target: site for site in sites.values()}
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
-        self._following: dict[str, asyncio.Task[None]] = {}
+        self._following: dict[Target, asyncio.Task[None]] = {}
+        self._closed = False
 
     def begin(self, operation: Operation) -> None:
-        """Run it; returns at once. A failed operation of the cluster is not watched any longer."""
-        if following := self._following.pop(operation.cluster, None):
+        """Run it; returns at once. A failed operation of the cluster is not watched any longer.
+
+        What begins while the process ends is left to the next one.
+        """
+        if self._closed:
+            return
+        if following := self._following.pop(operation.target, None):
             following.cancel()
         self._spawn(self._carry_out(operation), name=operation.id)
 
     async def take_up(self) -> None:
         """Go on with everything that has not ended, and go on watching what failed a moment ago."""
         for operation in await self._operations.unfinished():
-            if operation.cluster in self._sites:
+            if operation.target in self._sites:
                 self.begin(operation)
             else:
-                log.error("operation of a cluster that is not configured any more", operation=operation.id)
+                await self._give_up(operation, NOT_CONFIGURED)
         for operation in await self._operations.followed(self._clock.now(), self._runner.follow):
             self._follow(operation)
 
     async def close(self) -> None:
         """Stop writing. Operations stay unfinished in the database; their Leases are released on the way out."""
+        self._closed = True
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
@@ -74,7 +90,7 @@ class Executor:
         return task
 
     async def _carry_out(self, operation: Operation) -> None:
-        site = self._sites[operation.cluster]
+        site = self._sites[operation.target]
         while True:
             try:
                 ended = await self._runner.run(operation, site.cluster, site.probe_url)
@@ -88,7 +104,7 @@ class Executor:
                 operation = await self._fresh(operation)
             except Exception:
                 log.exception("operation broke", operation=operation.id)
-                await self._give_up(operation.id)
+                await self._give_up(await self._fresh(operation), BROKE)
                 raise
         if ended.state is State.FAILED:
             self._follow(ended)
@@ -99,28 +115,31 @@ class Executor:
         except StorageError:
             return operation
 
-    async def _give_up(self, identity: str) -> None:
-        """A defect of this program: the slot must not stay taken, and nobody may believe it went well."""
-        operation = await self._operations.get(identity)
-        assert operation is not None
-        broke = Outcome(
-            State.FAILED,
-            error="internal error: the bot could not go on. What was done stands above; what was not is unknown here, "
-            "so look with status. The trace is in the bot's log",
-        )
-        await self._runner.journal.finished(operation, broke)
+    async def _give_up(self, operation: Operation, why: str) -> None:
+        """The slot must not stay taken, and nobody may believe it went well."""
+        log.error("operation given up", operation=operation.id, reason=why)
+        while True:
+            try:
+                await self._runner.journal.finished(operation, Outcome(State.FAILED, error=why))
+            except Fenced:
+                return
+            except StorageError:
+                log.exception("the end could not be recorded", operation=operation.id)
+                await asyncio.sleep(AGAIN)
+            else:
+                return
 
     def _follow(self, operation: Operation) -> None:
-        site = self._sites.get(operation.cluster)
+        site = self._sites.get(operation.target)
         if site is None or operation.verb not in FOLLOWED:
             return
         task = self._spawn(self._watch_late(operation, site.cluster), name=f"{operation.id} late")
-        self._following[operation.cluster] = task
+        self._following[operation.target] = task
 
     async def _watch_late(self, operation: Operation, cluster: Cluster) -> None:
         try:
             await self._runner.follow_up(operation, cluster)
         except Fenced:
             log.info("somebody else told of the late end", operation=operation.id)
-        except ClusterError as error:
+        except (ClusterError, StorageError) as error:
             log.warning("stopped watching a failed operation", operation=operation.id, reason=str(error))

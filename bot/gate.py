@@ -1,7 +1,9 @@
 """The one way from words to a running operation: rights, picture, plan, a second look in production, the record."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -9,7 +11,8 @@ from bot.access import Access, Role
 from bot.grammar import PlanOf, Restart, Start, Stop, parse
 from bot.settings import ClusterSettings
 from lifecycle.decide import PHASES, restart, start, stop
-from lifecycle.errors import AlreadyRunning, AlreadyStopped, ClusterBusy, MissingRights
+from lifecycle.decide.preflight import absent
+from lifecycle.errors import AlreadyRunning, AlreadyStopped, ClusterBusy, MissingRights, Retryable
 from lifecycle.model import Discovery, Person, Place, Verb
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import Plan, plan
@@ -19,6 +22,9 @@ from storage.proposals import Proposal, Proposals
 
 CARD_LASTS = timedelta(minutes=10)
 """How long a card may be answered; the plan on it is compared again anyhow."""
+
+LOOKED_WITHIN = 15.0
+"""Seconds after which a person is told that Kubernetes does not answer."""
 
 Change = Stop | Start | Restart
 
@@ -94,7 +100,7 @@ class Gate:
         site = self._sites[command.cluster]
         await self._access.require(request.person, site.settings, Role.OPERATOR)
         made = await self.plan_of(command)
-        if site.settings.is_production or made.doubtful:
+        if site.settings.is_production or made.doubtful or made.goal.absent:
             return Asked(await self._propose(request, command, made), made)
 
         async def begin(operation: Operation) -> Operation:
@@ -129,16 +135,24 @@ class Gate:
         if running := await self._operations.running_on(change.cluster):
             raise ClusterBusy(change.cluster, running.id)
         cluster = self._sites[change.cluster].cluster
-        discovery = await cluster.discover()
-        goal = await self._goal(change, discovery)
-        if missing := await cluster.missing_rights():
+        try:
+            async with asyncio.timeout(LOOKED_WITHIN):
+                discovery = await cluster.discover()
+                missing = await cluster.missing_rights()
+        except TimeoutError:
+            raise Retryable(f"no answer within {LOOKED_WITHIN:.0f} s") from None
+        last = await self._operations.latest(change.cluster)
+        found = replace(discovery, absent=absent(discovery, last.goal.topology if last else ()))
+        goal = await self._goal(change, found, last)
+        if missing:
             raise MissingRights(
                 f"Kubernetes does not let the bot do this in {cluster.target.namespace}. Missing: "
                 f"{', '.join(str(right) for right in missing)}. Grant it (see deploy/rbac), then try again."
             )
-        return plan(goal, discovery)
+        return plan(goal, found)
 
-    async def _goal(self, change: Change, discovery: Discovery) -> Goal:
+    async def _goal(self, change: Change, discovery: Discovery, last: Operation | None) -> Goal:
+        """``last`` is the cluster's newest operation: it has the credit only if it ended where the cluster is."""
         try:
             match change:
                 case Stop():
@@ -149,15 +163,20 @@ class Gate:
                 case Restart():
                     return restart.goal(discovery, change.component, downtime=change.downtime)
         except AlreadyStopped as refusal:
-            last = await self._operations.latest(change.cluster, Verb.STOP, State.DONE)
-            raise AlreadyStopped(f"{change.cluster} is {refusal}", last) from None
+            raise AlreadyStopped(f"{change.cluster} is {refusal}", ended_so(last, Verb.STOP)) from None
         except AlreadyRunning as refusal:
-            last = await self._operations.latest(change.cluster, Verb.START, State.DONE)
-            raise AlreadyRunning(f"{change.cluster} is {refusal}", last) from None
+            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.START)) from None
 
     async def _propose(self, request: Request, command: Change, made: Plan) -> Proposal:
+        while True:
+            proposal = self._proposal(request, command, made)
+            with suppress(IdTaken):
+                await self._proposals.make(proposal)
+                return proposal
+
+    def _proposal(self, request: Request, command: Change, made: Plan) -> Proposal:
         now = self._clock.now()
-        proposal = Proposal(
+        return Proposal(
             id=self._new_id("pr"),
             verb=made.verb,
             cluster=command.cluster,
@@ -169,8 +188,6 @@ class Gate:
             made_at=now,
             expires_at=now + CARD_LASTS,
         )
-        await self._proposals.make(proposal)
-        return proposal
 
     async def _operation(self, request: Request, command: Change, made: Plan) -> Operation:
         site = self._sites[command.cluster]
@@ -189,7 +206,7 @@ class Gate:
             begun_at=self._clock.now(),
             reason=command.reason,
             command=request.text,
-            expected=await self._operations.usual_seconds(command.cluster, made.verb),
+            expected=await self._operations.usual_seconds(command.cluster, made.verb, made.step_keys),
             limit=int(limit.total_seconds()) if limit else None,
         )
 
@@ -204,6 +221,11 @@ class Gate:
                 continue
             self._starter.begin(operation)
             return Begun(operation)
+
+
+def ended_so(last: Operation | None, verb: Verb) -> Operation | None:
+    """The operation if it is why the cluster is there; None when somebody did it without the bot."""
+    return last if last and last.verb is verb and last.state is State.DONE else None
 
 
 def as_change(command: Change | PlanOf) -> Change:

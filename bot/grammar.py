@@ -10,6 +10,8 @@ from lifecycle.model import Component, Verb
 
 PREFIX = "/tml"
 LONGEST_REASON = 500
+SAME_WORD = 0.7
+"""How alike a command has to be to be suggested: `abort` must not become `start`."""
 LONGEST_ECHO = 40
 """Characters of what was typed that one part of an answer repeats; no answer has more than two such parts."""
 MOST_REPLICAS = 99
@@ -267,8 +269,8 @@ def echo(text: str) -> str:
     return text if len(text) <= LONGEST_ECHO else f"{text[: LONGEST_ECHO - 1]}…"
 
 
-def _nearest(word: str, known: Iterable[str]) -> str | None:
-    return next(iter(get_close_matches(word[:LONGEST_ECHO], list(known), n=1)), None)
+def _nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str | None:
+    return next(iter(get_close_matches(word[:LONGEST_ECHO], list(known), n=1, cutoff=alike)), None)
 
 
 def _near_cluster(line: _Line) -> str | None:
@@ -311,7 +313,7 @@ def _as_reason(line: _Line) -> str:
 
 
 def _unknown_command(line: _Line) -> NotUnderstood:
-    typed, near = line.next, _nearest(line.next, _BY_NAME)
+    typed, near = line.next, _nearest(line.next, _BY_NAME, SAME_WORD)
     cluster = None if near else _near_cluster(line)
     line.skip()
     if cluster:

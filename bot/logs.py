@@ -8,8 +8,12 @@ from typing import Any
 
 import structlog
 
-SECRET = re.compile(r"x(?:ox[a-z]|app)[-.][\w-]+|https://hooks\.slack\.com/\S+")
-"""Slack's tokens and response_urls: whoever has one can write in the bot's name."""
+SECRET = re.compile(
+    r"x(?:ox[a-z]|app)[-.][\w.-]+"
+    r"|https?://[^\s\"'\\/]+/(?:commands|actions|services|workflows)/[^\s\"'\\]+"
+    r"|(?<=ticket=)[^\s\"'\\&]+"
+)
+"""Slack's tokens, response_urls and sockets' tickets: whoever has one can write or read in the bot's name."""
 
 
 def configure_logging(file: Path | None = None) -> None:
@@ -23,7 +27,6 @@ def configure_logging(file: Path | None = None) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        masked,
     ]
     structlog.configure(
         processors=[*processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -33,10 +36,11 @@ def configure_logging(file: Path | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
+            foreign_pre_chain=[*processors, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
+                masked,
             ],
         )
     )
@@ -45,6 +49,11 @@ def configure_logging(file: Path | None = None) -> None:
     logging.getLogger("lifecycle").setLevel(logging.INFO)
 
 
-def masked(_logger: Any, _method: str, event: Any) -> Any:
-    """Every text of a log line without secrets."""
-    return {key: SECRET.sub("***", value) if isinstance(value, str) else value for key, value in event.items()}
+def silence_logging() -> None:
+    """For commands that say themselves what is wrong: libraries log the same once more."""
+    logging.basicConfig(handlers=[logging.NullHandler()], level=logging.CRITICAL, force=True)
+
+
+def masked(_logger: Any, _method: str, line: Any) -> str:
+    """The finished line without secrets, wherever in it they stood."""
+    return SECRET.sub("***", line)

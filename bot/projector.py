@@ -2,18 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
-import aiohttp
 import structlog
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.slack_trouble import UNREACHED, code_of, is_passing, named, status_of
 from bot.views import operation as views
 from bot.views.blocks import Message as Rendered
 from lifecycle.model import Place
+from lifecycle.operation import Operation
 from storage.audit import Recorded
 from storage.database import Database, StorageError
 from storage.messages import LIVE, Due, Messages
@@ -28,16 +30,54 @@ EVENT = "tml_bot_message"
 SWEEP = 30.0
 """Seconds after which the table is looked at although nobody told of a change."""
 
-HOPELESS = frozenset({"channel_not_found", "not_in_channel", "is_archived", "restricted_action", "missing_scope"})
-"""Answers that only people can mend; tried again once in a while."""
+HOPELESS = frozenset(
+    {
+        "account_inactive",
+        "channel_not_found",
+        "invalid_auth",
+        "is_archived",
+        "missing_scope",
+        "not_authed",
+        "not_in_channel",
+        "restricted_action",
+        "token_revoked",
+    }
+)
+"""Answers about the channel or the app that only people can mend; tried again once in a while."""
+
+OUT_OF_REACH = frozenset(
+    {"cannot_reply_to_message", "cant_update_message", "edit_window_closed", "message_not_found", "thread_not_found"}
+)
+"""The message cannot be changed or answered any more: mostly somebody deleted it."""
+
+UNSHOWABLE = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"})
+"""Slack does not take the details; the verdict gets through without them."""
+
+SKEW = timedelta(hours=1)
+"""How far this machine's clock may be ahead of Slack's when a message is looked for."""
+
+LINES = 20
+"""Of a thread in one reply; more of them may not fit into one message."""
+
+
+class Limited(Exception):
+    """Slack answered 429; ``seconds`` are left to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"limited for {seconds:.1f} s")
+        self.seconds = seconds
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between two calls: posts of a channel (Slack: about one a second), updates of one message."""
+    """Seconds between two calls: posts of a channel (Slack: about one a second), updates of one message.
+
+    Slack allows at least 50 chat.update a minute in a whole workspace; ``all_updates`` apart make it 48.
+    """
 
     posts: float = 1.0
     updates: float = 3.0
+    all_updates: float = 1.25
     hopeless: float = 60.0
     trouble: float = 2.0
 
@@ -53,7 +93,7 @@ class Projector:
     monotonic: Callable[[], float]
     pace: Pace = field(default_factory=Pace)
     _not_before: dict[str, float] = field(default_factory=dict)
-    """By channel, by live message and for all updates: the monotonic time before which Slack is left alone."""
+    """The monotonic time before which something rests: a channel, its posts, a subject, its updates, all updates."""
     _settled: set[str] = field(default_factory=set)
     """Subjects of which it is certain that every message Slack has is in the table."""
 
@@ -73,125 +113,190 @@ class Projector:
         channels: dict[str, list[Due]] = {}
         for due in dues:
             channels.setdefault(due.place.channel, []).append(due)
-        waits = await asyncio.gather(*(self._channel(own) for own in channels.values()))
+        waits = await asyncio.gather(*(self._channel(channel, own) for channel, own in channels.items()))
         return min([SWEEP, *waits])
 
-    async def _channel(self, dues: Sequence[Due]) -> float:
+    async def _channel(self, channel: str, dues: Sequence[Due]) -> float:
         """One channel's subjects, one after another; a channel that has to wait holds up no other."""
-        waits = [await self._subject(due) for due in dues]
-        return min(waits)
+        return min([self._until(channel) or self._until(due.subject) or await self._subject(due) for due in dues])
 
     async def _subject(self, due: Due) -> float:
+        """Whatever goes wrong with one subject, the others are told of. Where it is unknown what Slack has, look."""
         try:
             return await self._bring_up_to_date(due)
+        except Limited as limit:
+            return limit.seconds
         except SlackApiError as error:
-            return self._refused(due, error)
-        except (SlackClientError, aiohttp.ClientError, TimeoutError) as error:
-            self._settled.discard(due.subject)
+            wait = self._refused(due, error)
+        except UNREACHED as error:
             log.warning("slack did not answer", subject=due.subject, reason=repr(error))
-            return self._rest(due.place.channel, self.pace.trouble * random.uniform(0.5, 1.5))
+            wait = self._rest(due.place.channel, self._some_time())
         except StorageError:
-            self._settled.discard(due.subject)  # Slack may have what the table has not
-            raise
+            log.exception("what slack shows could not be read or written down", subject=due.subject)
+            wait = self._rest(due.place.channel, self._some_time())
+        except Exception:  # a defect in telling of one operation must not silence the others
+            log.exception("an operation cannot be told", subject=due.subject)
+            wait = self._rest(due.subject, self.pace.hopeless)
+        self._settled.discard(due.subject)
+        return wait
 
     async def _bring_up_to_date(self, due: Due) -> float:
-        """The live message first: the thread hangs on it."""
+        """The live message first: the thread hangs on it, and its notification is what wakes people."""
         entries = await self.messages.entries_of(due.subject)
         operation = await self.operations.get(due.subject)
         assert operation is not None  # its messages are wanted in the transaction that begins it
         live = next((message for message in due.messages if message.entry == LIVE), None)
-        lines = [message for message in due.messages if message.entry != LIVE]
-        if due.subject not in self._settled and (due.place.ts is None or lines) and await self._found_again(due):
+        lines = [message for message in due.messages if message.entry != LIVE][:LINES]
+        unsettled = due.subject not in self._settled and (due.place.ts is None or lines)
+        if unsettled and await self._found_again(due, operation.begun_at):
             return 0.0
         if live and due.place.ts is None:
-            if wait := self._until(due.place.channel):
-                return wait
-            ts = await self._post(due, views.live(operation, entries), [LIVE])
-            await self.messages.posted(due.subject, [LIVE], [live.wanted], due.place.channel, ts)
-            return 0.0
+            return await self._post(due, operation, views.live(operation, entries), [live])
         waits = [SWEEP]
-        if lines:
-            waits.append(await self._thread(due, lines, views.thread(operation, _chosen(entries, lines))))
         if live:
-            waits.append(await self._update(due, live.wanted, views.live(operation, entries)))
+            waits.append(await self._update(due, operation, live, views.live(operation, entries)))
+        if lines:
+            waits.append(await self._thread(due, operation, lines, views.thread(operation, _chosen(entries, lines))))
         return min(waits)
 
-    async def _thread(self, due: Due, lines: Sequence[Line], reply: Rendered | None) -> float:
-        """All lines that are due in one reply; lines that say nothing are done at once."""
-        assert due.place.ts is not None
-        names, versions = [line.entry for line in lines], [line.wanted for line in lines]
-        if reply is None:
-            await self.messages.posted(due.subject, names, versions, due.place.channel, due.place.ts)
-            return SWEEP
-        if wait := self._until(due.place.channel):
-            return wait
-        ts = await self._post(due, reply, names)
-        await self.messages.posted(due.subject, names, versions, due.place.channel, ts)
-        return self.pace.posts
-
-    async def _update(self, due: Due, version: int, rendered: Rendered) -> float:
+    async def _update(self, due: Due, operation: Operation, live: Line, rendered: Rendered) -> float:
         """Change the live message, not more often than the pace allows; the last state always gets through."""
         assert due.place.ts is not None
-        if wait := max(self._until(due.subject), self._until("updates")):
+        own = f"updates of {due.subject}"
+        if wait := max(self._until(own), self._until("updates")):
             return wait
-        self._rest(due.subject, self.pace.updates)
+        self._rest(own, self.pace.updates)
+        self._rest("updates", self.pace.all_updates)
+        where = {"channel": due.place.channel, "ts": due.place.ts}
         try:
-            await self.client.chat_update(channel=due.place.channel, ts=due.place.ts, **rendered)
+            await self._say(self.client.chat_update, "updates", operation, rendered, where)
+        except Limited as limit:
+            return limit.seconds  # the thread need not wait for it
         except SlackApiError as error:
-            if error.response.status_code != 429:
-                raise
-            return self._rest("updates", _asked(error))
-        await self.messages.posted(due.subject, [LIVE], [version], due.place.channel, due.place.ts)
+            self._give_up_on_what_is_gone(due, error)
+        await self._write_down(due, [live], due.place.ts)
         return SWEEP
 
-    async def _post(self, due: Due, rendered: Rendered, entries: Sequence[str]) -> str:
-        self._rest(due.place.channel, self.pace.posts)
-        answer = await self.client.chat_postMessage(
-            channel=due.place.channel,
-            thread_ts=due.place.ts,
-            metadata={"event_type": EVENT, "event_payload": {"subject": due.subject, "entries": ",".join(entries)}},
-            unfurl_links=False,
-            **rendered,
-        )
-        self._settled.add(due.subject)
-        return str(answer["ts"])
+    async def _thread(self, due: Due, operation: Operation, lines: Sequence[Line], reply: Rendered | None) -> float:
+        """Lines that are due in one reply; lines that say nothing are done at once."""
+        assert due.place.ts is not None
+        if reply is None:
+            await self._write_down(due, lines, due.place.ts)
+            return 0.0
+        try:
+            return await self._post(due, operation, reply, lines)
+        except SlackApiError as error:
+            self._give_up_on_what_is_gone(due, error)
+            await self._write_down(due, lines, due.place.ts)
+            return 0.0
 
-    async def _found_again(self, due: Due) -> bool:
+    def _give_up_on_what_is_gone(self, due: Due, error: SlackApiError) -> None:
+        """A message that somebody deleted stays deleted: what it would say is in `history` and the audit log."""
+        if code_of(error) not in OUT_OF_REACH:
+            raise error
+        log.error("a message is out of reach", subject=due.subject, channel=due.place.channel, reason=code_of(error))
+
+    async def _post(self, due: Due, operation: Operation, rendered: Rendered, lines: Sequence[Line]) -> float:
+        """Post one message, as soon as the channel's pace allows, with the mark by which it is found again."""
+        posts = f"posts to {due.place.channel}"
+        if wait := self._until(posts):
+            return wait
+        self._rest(posts, self.pace.posts)
+        mark = {"subject": due.subject, "entries": ",".join(line.entry for line in lines)}
+        where = {
+            "channel": due.place.channel,
+            "thread_ts": due.place.ts,
+            "metadata": {"event_type": EVENT, "event_payload": mark},
+            "unfurl_links": False,
+        }
+        answer = await self._say(self.client.chat_postMessage, posts, operation, rendered, where)
+        self._settled.add(due.subject)
+        ts = str(answer["ts"])
+        if not await self._write_down(due, lines, ts) and await self.messages.at(due.place.channel, ts) is None:
+            # another process on this database was a moment faster: one message is one too many
+            await self.client.chat_delete(channel=due.place.channel, ts=ts)
+        return 0.0
+
+    async def _say(
+        self,
+        call: Callable[..., Awaitable[Any]],
+        limited: str,
+        operation: Operation,
+        rendered: Rendered,
+        where: dict[str, Any],
+    ) -> Any:
+        """One call; ``limited`` is what rests when Slack answers 429. Raises Limited and what the client raises."""
+        try:
+            return await call(**where, **rendered)
+        except SlackApiError as error:
+            if status_of(error) == 429:
+                raise Limited(self._rest(limited, _asked(error))) from error
+            if code_of(error) not in UNSHOWABLE:
+                raise
+            log.error("slack did not take a message", subject=operation.id, reason=code_of(error), answer=str(error))
+            return await call(**where, **views.bare(operation))
+
+    async def _write_down(self, due: Due, lines: Sequence[Line], ts: str) -> int:
+        names, versions = [line.entry for line in lines], [line.wanted for line in lines]
+        return await self.messages.posted(due.subject, names, versions, due.place.channel, ts)
+
+    async def _found_again(self, due: Due, since: datetime) -> bool:
         """Write down the messages of this subject that Slack has and the table has not: an answer was lost."""
-        found = False
-        for message in await self._in_slack(due):
-            payload = message.get("metadata", {}).get("event_payload", {})
-            if message.get("metadata", {}).get("event_type") == EVENT and payload.get("subject") == due.subject:
-                entries = str(payload.get("entries", "")).split(",")
-                news = await self.messages.posted(
-                    due.subject, entries, [1] * len(entries), due.place.channel, message["ts"]
+        found = 0
+        for message in await self._in_slack(due, since):
+            if entries := _marked(message, due.subject):
+                versions = [1] * len(entries)
+                found += await self.messages.posted(
+                    due.subject, entries, versions, due.place.channel, str(message["ts"])
                 )
-                found = found or news > 0
         self._settled.add(due.subject)
-        return found
+        return found > 0
 
-    async def _in_slack(self, due: Due) -> list[dict[str, Any]]:
-        if due.place.ts is None:
-            answer = await self.client.conversations_history(
-                channel=due.place.channel, include_all_metadata=True, limit=100
+    async def _in_slack(self, due: Due, since: datetime) -> list[dict[str, Any]]:
+        """All that the channel has since the operation began, or all of its thread."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            answer = await self._page(due, since, cursor)
+            found += answer["messages"]
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                return found
+
+    async def _page(self, due: Due, since: datetime, cursor: str | None) -> Any:
+        channel, ts = due.place.channel, due.place.ts
+        if ts is None:
+            oldest = f"{(since - SKEW).timestamp():.6f}"
+            return await self.client.conversations_history(
+                channel=channel, oldest=oldest, cursor=cursor, include_all_metadata=True, limit=100
             )
-        else:
-            answer = await self.client.conversations_replies(
-                channel=due.place.channel, ts=due.place.ts, include_all_metadata=True, limit=200
+        try:
+            return await self.client.conversations_replies(
+                channel=channel, ts=ts, cursor=cursor, include_all_metadata=True, limit=100
             )
-        return list(answer["messages"])
+        except SlackApiError as error:
+            self._give_up_on_what_is_gone(due, error)
+            return {"messages": []}
 
     def _refused(self, due: Due, error: SlackApiError) -> float:
-        if error.response.status_code == 429:
+        """How long to leave what an answer was about alone: the channel, or this subject only."""
+        if status_of(error) == 429:
             return self._rest(due.place.channel, _asked(error))
-        self._settled.discard(due.subject)
-        code = str(error.response.get("error", error.response.status_code))
-        log.error("slack refused a message", subject=due.subject, channel=due.place.channel, reason=code)
-        return self._rest(due.place.channel, self.pace.hopeless if code in HOPELESS else self.pace.trouble)
+        log.error("slack refused a message", subject=due.subject, channel=due.place.channel, reason=named(error))
+        if code_of(error) in HOPELESS:
+            return self._rest(due.place.channel, self.pace.hopeless)
+        if is_passing(error):
+            return self._rest(due.place.channel, self._some_time())
+        return self._rest(due.subject, self.pace.hopeless)
+
+    def _some_time(self) -> float:
+        return self.pace.trouble * random.uniform(0.5, 1.5)
 
     def _rest(self, what: str, seconds: float) -> float:
-        self._not_before[what] = self.monotonic() + seconds
-        return seconds
+        """Leave it alone for so long, or longer where that was asked for before; returns the seconds."""
+        now = self.monotonic()
+        self._not_before[what] = max(self._not_before.get(what, now), now + seconds)
+        return self._not_before[what] - now
 
     def _until(self, what: str) -> float:
         """Seconds for which this is to be left alone; 0 when it need not."""
@@ -206,6 +311,15 @@ def _asked(error: SlackApiError) -> float:
     return float(error.response.headers.get("Retry-After", 1))
 
 
+def _marked(message: dict[str, Any], subject: str) -> list[str]:
+    """The entries that a message of this subject tells."""
+    metadata = message.get("metadata") or {}
+    mark = metadata.get("event_payload") or {}
+    if metadata.get("event_type") != EVENT or mark.get("subject") != subject:
+        return []
+    return str(mark.get("entries", "")).split(",")
+
+
 def _chosen(entries: Sequence[Recorded], lines: Sequence[Line]) -> list[Recorded]:
     names = {line.entry for line in lines}
     return [entry for entry in entries if str(entry.seq) in names]
@@ -217,6 +331,6 @@ async def permalink(client: AsyncWebClient, place: Place) -> str | None:
         return None
     try:
         answer = await client.chat_getPermalink(channel=place.channel, message_ts=place.ts)
-    except (SlackApiError, aiohttp.ClientError, TimeoutError):
+    except UNREACHED:
         return None
     return str(answer["permalink"])

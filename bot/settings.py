@@ -205,8 +205,8 @@ def _is_web_address(value: str) -> bool:
 
 
 def _database_address(value: object) -> object:
-    if isinstance(value, str) and not re.match(r"(sqlite\+aiosqlite|postgresql\+[a-z0-9]+)://", value):
-        raise ValueError("expected an address that begins with sqlite+aiosqlite:// or postgresql+DRIVER://")
+    if isinstance(value, str) and not value.startswith("sqlite+aiosqlite://"):
+        raise ValueError("expected an SQLite address, which begins with sqlite+aiosqlite://")
     return value
 
 

@@ -1,7 +1,9 @@
 """What a cluster looks like now, and whether it is still as the bot left it."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lifecycle.decide.preflight import absent
 from lifecycle.model import Diagnosis, Discovery, Verb, Workload, WorkloadState
 from lifecycle.operation import Operation, State
 from lifecycle.ports import Cluster
@@ -38,39 +40,63 @@ class Status:
     @property
     def word(self) -> str:
         """The cluster in a word."""
-        words = {line.word for line in self.lines}
-        if words == {"ready"}:
-            return "running"
-        if words == {"stopped"}:
-            return "stopped"
-        return "partly up" if "ready" in words or "not ready" in words else "stopping"
+        return _word(self.lines)
 
 
-async def look(cluster: Cluster, running: Operation | None, last: Operation | None) -> Status:
-    """Read the cluster, and diagnose what is unready though no operation works on it."""
+def _word(lines: Iterable[Line]) -> str:
+    words = {line.word for line in lines}
+    if words == {"ready"}:
+        return "running"
+    if words == {"stopped"}:
+        return "stopped"
+    return "partly up" if "ready" in words or "not ready" in words else "stopping"
+
+
+async def glance(cluster: Cluster) -> str:
+    """The cluster in a word."""
     discovery = await cluster.discover()
-    lines = tuple(Line(workload, discovery.observed[workload]) for workload in arranged(discovery.workloads))
+    return _word(_lines(discovery))
+
+
+async def look(cluster: Cluster, running: Operation | None, earlier: Sequence[Operation]) -> Status:
+    """Read the cluster, and diagnose what is unready though no operation works on it.
+
+    ``earlier`` are the cluster's operations that have ended, newest first.
+    """
+    discovery = await cluster.discover()
+    lines = _lines(discovery)
     unready = tuple(str(line.workload.ref) for line in lines if line.word in {"not ready", "stopping"})
     diagnosis = Diagnosis()
     if unready and running is None:
         diagnosis = await cluster.diagnose(arranged(discovery.workloads), unready)
-    drift = () if running else drifted(last, lines)
-    return Status(discovery, lines, running, last, drift, diagnosis)
+    drift = () if running else drifted(discovery, lines, earlier)
+    return Status(discovery, lines, running, earlier[0] if earlier else None, drift, diagnosis)
 
 
-def drifted(last: Operation | None, lines: tuple[Line, ...]) -> tuple[str, ...]:
-    """What somebody else changed since the last operation that ended well."""
-    if last is None or last.state is not State.DONE:
-        return ()
-    told = []
+def _lines(discovery: Discovery) -> tuple[Line, ...]:
+    return tuple(Line(workload, discovery.observed[workload]) for workload in arranged(discovery.workloads))
+
+
+def drifted(discovery: Discovery, lines: Sequence[Line], earlier: Sequence[Operation]) -> tuple[str, ...]:
+    """What somebody else changed: each workload against the newest operation that had it in scope.
+
+    One that failed says nothing about where its workloads were left.
+    """
+    told = list(absent(discovery, earlier[0].goal.topology if earlier else ()))
     for line in lines:
-        wanted = last.goal.counts.get(line.workload.ref)
-        if wanted is None:
-            continue
-        if last.verb is Verb.STOP and line.state.is_up:
-            told.append(f"{line.workload.label} has {line.state.replicas} replicas, though {last.id} stopped it")
-        if last.verb is not Verb.STOP and line.state.replicas != wanted:
-            told.append(f"{line.workload.label} has {line.state.replicas} replicas, {last.id} left it with {wanted}")
-        if line.state.exists and line.workload.uid != last.goal.topology[line.workload.ref].uid:
-            told.append(f"{line.workload.ref} is another object than the one {last.id} worked on")
+        ref = line.workload.ref
+        last = next((operation for operation in earlier if ref in operation.goal.counts), None)
+        if last and last.state is State.DONE:
+            told += _against(last, line)
     return tuple(told)
+
+
+def _against(last: Operation, line: Line) -> list[str]:
+    workload, state, wanted = line.workload, line.state, last.goal.counts[line.workload.ref]
+    if workload.uid != last.goal.topology[workload.ref].uid:
+        return [f"{workload.ref} is another object than the one {last.id} worked on"]
+    if last.verb is Verb.STOP and state.is_up:
+        return [f"{workload.label} has {state.replicas} replicas, though {last.id} stopped it"]
+    if last.verb is not Verb.STOP and state.replicas != wanted:
+        return [f"{workload.label} has {state.replicas} replicas, {last.id} left it with {wanted}"]
+    return []

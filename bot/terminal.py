@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-import aiohttp
 from rich.console import Console
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.slack_trouble import UNREACHED, named
 from bot.views.claims import aligned
 from bot.views.plan import VOLUMES, cautions, effect, waves
 from bot.views.words import listed
@@ -59,47 +59,61 @@ def show_plan(made: Plan) -> None:
     say("\n".join([*waves(made), effect(made), VOLUMES, *cautions(made)]))
 
 
-async def check_slack(client: AsyncWebClient, channels: Iterable[str]) -> int:
-    """Whether Slack takes the token and the bot may write in its channels; returns the number of problems."""
+async def check_slack(client: AsyncWebClient, app_token: str, channels: Iterable[str]) -> int:
+    """Whether Slack takes both tokens and the bot may write in its channels; returns the number of problems."""
     try:
         who = await client.auth_test()
-    except (SlackApiError, aiohttp.ClientError, TimeoutError) as error:
-        say(f"slack: {_reason(error)}")
-        return 1
+    except UNREACHED as error:
+        return tell_problem("slack, SLACK_BOT_TOKEN", in_words(error))
     say(f"slack: ok, {who['user']} in {who['team']}")
-    return sum([await _check_channel(client, channel) for channel in dict.fromkeys(channels)])
+    problems = await _check_socket(client, app_token)
+    return problems + sum([await _check_channel(client, channel) for channel in dict.fromkeys(channels)])
+
+
+async def _check_socket(client: AsyncWebClient, app_token: str) -> int:
+    """Asks for the address of a socket and opens none."""
+    try:
+        await client.apps_connections_open(app_token=app_token)
+    except UNREACHED as error:
+        return tell_problem("slack, SLACK_APP_TOKEN", in_words(error))
+    return 0
 
 
 async def _check_channel(client: AsyncWebClient, channel: str) -> int:
     try:
         answer = await client.conversations_info(channel=channel)
-    except (SlackApiError, aiohttp.ClientError, TimeoutError) as error:
-        say(f"channel {channel}: {_reason(error)}")
-        return 1
+    except UNREACHED as error:
+        return tell_problem(f"channel {channel}", in_words(error))
     if not answer["channel"].get("is_member"):
-        say(f"channel {channel}: the bot is no member; invite it with /invite")
-        return 1
+        return tell_problem(f"channel {channel}", "the bot is no member; invite it with /invite")
     say(f"channel {channel}: ok")
     return 0
 
 
-def _reason(error: Exception) -> str:
-    return str(error.response.get("error")) if isinstance(error, SlackApiError) else f"no answer ({error!r})"
+def tell_problem(where: str, what: str) -> int:
+    """One line; returns 1, which is how many problems it is."""
+    say(f"{where}: {' '.join(what.split())}")
+    return 1
+
+
+def in_words(error: Exception) -> str:
+    """An error in one line: for Slack's its code."""
+    if isinstance(error, SlackApiError):
+        return f"Slack says {named(error)}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 async def check_cluster(name: str, cluster: Cluster) -> int:
-    """Whether the cluster can be read and operated; returns the number of problems."""
+    """Whether the cluster can be operated and read; returns the number of problems."""
+    where = f"cluster {name}"
     try:
+        if missing := await cluster.missing_rights():
+            return sum(tell_problem(where, f"missing right in {cluster.target.namespace}: {one}") for one in missing)
         found = await cluster.discover()
-        missing = await cluster.missing_rights()
     except (ClusterError, Refused) as error:
-        say(f"cluster {name}: {error}")
-        return 1
-    for right in missing:
-        say(f"cluster {name}: missing right: {right}")
-    if not missing:
-        say(f"cluster {name}: ok, {len(found.workloads)} workloads in {found.target}")
-    return len(missing)
+        return tell_problem(where, str(error))
+    say(f"{where}: ok, {len(found.workloads)} workloads in {found.target}")
+    return 0
 
 
 def show_sandbox(slack: str, kubernetes: str, kubeconfig: Path) -> None:
@@ -109,10 +123,11 @@ def show_sandbox(slack: str, kubernetes: str, kubeconfig: Path) -> None:
 
   Slack       {slack}/   open it in a browser, choose a person, type /tml help
   Kubernetes  {kubernetes}
-  kubectl     export KUBECONFIG={kubeconfig}
+  kubectl     export KUBECONFIG={kubeconfig.resolve()}
               kubectl get statefulsets,deployments,pods,pvc
 
 Break something:   kubectl annotate statefulset mysql-set-0 sandbox.tml-bot/fault=never-ready
 Repair it:         kubectl annotate statefulset mysql-set-0 sandbox.tml-bot/fault-
+(prod; add -n ml550-staging for staging)
 """
     )

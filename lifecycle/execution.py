@@ -3,11 +3,12 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lifecycle.decide import phases_from
-from lifecycle.errors import ClusterError, Forbidden, Invalid, LeaseLost, Retryable
+from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, LeaseLost, Retryable
 from lifecycle.model import Diagnosis, Exit, Observed, Step, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.phase import Phase
@@ -16,6 +17,10 @@ from lifecycle.ports import Clock, Cluster, Journal, Lease, Result, Watch
 
 BACKOFF = (0.25, 8.0)
 """Seconds: the first and the longest pause after a step that Kubernetes did not take, doubled each time, jittered."""
+
+
+ONE_LOOK = 15.0
+"""Seconds to wait for a first picture when an operation is taken up after its deadline."""
 
 
 class Stopped(Exception):
@@ -102,16 +107,20 @@ class Execution:
     async def _until_reached(self, phase: Phase, watch: Watch) -> bool:
         """The core: False when the deadline passed and the end was not SEEN."""
         pace = Pace()
-        while (wait := self._wait(pace)) > 0:
-            observed = await watch.next(wait)
+        while (wait := self._wait(pace)) > 0 or self.observed is None:
+            overdue = wait <= 0  # nobody ran while the time passed: it may have been reached all the same
+            observed = await watch.next(ONE_LOOK if overdue else wait)
             if observed is not None:
                 self.observed = observed
                 await self._tell_what_is_seen(phase, observed)
                 if phase.reached(self.operation.goal, observed):
                     return True
+            if overdue:
+                return False
             await self._tell_when_slow(phase)
             if observed is None:
                 continue
+            await self._stamp_again(observed)
             steps = self._not_yet_sent(phase.decide(self.operation.goal, observed), observed)
             pace.judge(await self._do_all(steps, observed))
         return False
@@ -133,6 +142,13 @@ class Execution:
         if arrived := [name for name in there if name not in self.told]:
             await self.journal.arrived(self.operation, arrived)
         self.told.update(exits, arrived)
+
+    async def _stamp_again(self, observed: Observed) -> None:
+        """A stamp that somebody removed would turn every step away."""
+        scope = self.operation.goal.scope
+        if any(observed[one].exists and observed[one].epoch < self.operation.epoch for one in scope):
+            with suppress(Conflict):  # the next picture tells whose it is now
+                await self.cluster.stamp(scope, self.operation.epoch, self.lease)
 
     def _refuse_strangers(self, observed: Observed) -> None:
         """An object of the same name with another uid is not what the goal was made for."""
@@ -186,12 +202,14 @@ class Execution:
     async def _failed(self, phase: Phase, error: str | None = None) -> Operation:
         goal, observed = self.operation.goal, self.observed
         missing = self._missing(phase)
+        exits = await self.journal.exits(self.operation)
         outcome = Outcome(
             state=State.FAILED,
             done=tuple(str(workload.ref) for workload in goal.scope if str(workload.ref) not in missing),
             missing=missing,
             claims=observed.claims if observed else (),
-            exits=await self.journal.exits(self.operation),
+            exits=exits,
+            unseen=unseen_exits(self.operation, exits, observed) if observed else (),
             diagnosis=await self._diagnose(phase),
             by_hand=by_hand(goal, observed, phase) if observed else (),
             error=error,
@@ -207,18 +225,19 @@ class Execution:
             done=tuple(str(workload.ref) for workload in goal.scope),
             claims=observed.claims,
             exits=exits,
-            unseen=unseen_exits(self.operation, exits),
+            unseen=unseen_exits(self.operation, exits, observed),
             traffic=None if self.operation.verb is Verb.STOP else await self.cluster.traffic(self.probe_url),
         )
         return await self.journal.finished(self.operation, outcome)
 
 
-def unseen_exits(operation: Operation, exits: Sequence[Exit]) -> tuple[str, ...]:
-    """The database containers that ran at the beginning and whose end nobody saw, as pod/container."""
+def unseen_exits(operation: Operation, exits: Sequence[Exit], observed: Observed) -> tuple[str, ...]:
+    """The database containers, as pod/container, that ran at the beginning, are gone, and whose end nobody saw."""
     seen = {(end.pod_uid, end.container) for end in exits}
+    there = {pod.uid for state in observed.workloads.values() for pod in state.pods}
     return tuple(
         f"{pod.name}/{container.name}"
         for pod in operation.goal.databases
         for container in pod.containers
-        if (pod.uid, container.name) not in seen
+        if pod.uid not in there and (pod.uid, container.name) not in seen
     )

@@ -267,10 +267,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Whether the gateway answered, in one of three ways, with the address that was asked."""
+    """Whether the gateway answered, in one of four ways, with the address that was asked."""
 
     ANSWERS = "traffic answers"
     NO_ADDRESS = "pods ready, load balancer not yet"
+    REFUSES = "the gateway answers, but not with 200"
     UNREACHABLE = "not reachable from the bot"
 
     verdict: str
@@ -339,3 +340,7 @@ class Discovery:
     observed: Observed
     declared: Mapping[tuple[Component, int], int] = field(default_factory=dict)
     strange: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    """What should be there and is not, in words: see preflight.absent."""
+    unread: tuple[str, ...] = ()
+    """Kinds that may own replica counts and that the bot has no right to list."""

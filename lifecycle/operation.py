@@ -38,6 +38,8 @@ class Goal:
     claims: tuple[Claim, ...] = ()
     left: tuple[Ref, ...] = ()
     """Workloads that stay as they are, because nothing says otherwise; named to people."""
+    absent: tuple[str, ...] = ()
+    """What a start cannot bring back because it is not there, in words; people confirm it."""
     unverified: bool = False
     mark: str = ""
     """What a restart writes into the pod templates: the operation's id."""
@@ -107,7 +109,7 @@ class Operation:
     late_at: datetime | None = None
     """When the goal was seen after all, though the operation had failed at its deadline."""
     expected: int | None = None
-    """Seconds the same took when it last went well; None when it never did."""
+    """Seconds that operations with the same steps usually took; None when none of them ever went well."""
     limit: int | None = None
     """Seconds its phases may take where the configuration says so; None for the default of the topology."""
 

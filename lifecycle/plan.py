@@ -2,13 +2,28 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from lifecycle.decide import PHASES
 from lifecycle.decide.preflight import warnings
-from lifecycle.model import Action, Discovery, Observed, Ref, Step, Target, Verb, WorkloadState
+from lifecycle.model import Action, Component, Discovery, Observed, Ref, Step, Target, Verb, WorkloadState
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.plain import digest, to_plain
+from lifecycle.topology import NEEDS
+
+SERVING = NEEDS[Component.TM] | {Component.TM}
+"""Without one of these no API call is answered."""
+
+
+class OnTraffic(Enum):
+    """What the waves of a plan mean for the API traffic."""
+
+    STOPS = auto()
+    COMES_BACK = auto()
+    INTERRUPTED = auto()
+    """While single pods are replaced."""
+    UNTOUCHED = auto()
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,25 @@ class Plan:
     @property
     def doubtful(self) -> tuple[Ref, ...]:
         return tuple(ref for ref, source in self.goal.sources.items() if source is Source.DECLARED)
+
+    @property
+    def step_keys(self) -> frozenset[str]:
+        """What it would write, by Step.key: two plans with the same keys have the same amount of work."""
+        return frozenset(step.key for wave in self.waves for step in wave)
+
+    @property
+    def on_traffic(self) -> OnTraffic:
+        """By the waves, not by the goal: what is where it should be already is in no wave."""
+        touched = {self.goal.topology[step.workload].component for wave in self.waves for step in wave}
+        match self.verb:
+            case Verb.STOP if Component.TM in touched:
+                return OnTraffic.STOPS
+            case Verb.START if touched & SERVING:
+                return OnTraffic.COMES_BACK
+            case Verb.RESTART if touched & SERVING:
+                return OnTraffic.INTERRUPTED
+            case _:
+                return OnTraffic.UNTOUCHED
 
     @property
     def digest(self) -> str:

@@ -112,11 +112,15 @@ class Cluster(Protocol):
 class Journal(Protocol):
     """The record of what runs. Each method is one transaction: the state's change together with its audit entry.
 
-    Every method but ``take`` raises Fenced when the operation's epoch is not the one given: somebody else took it.
+    Every method but ``take`` and ``current`` raises Fenced when the operation's epoch is not the one given: somebody
+    else took it.
     """
 
     async def take(self, operation: Operation, executor: str, epoch: int) -> Operation:
         """Raise the row's epoch to ``epoch`` by compare-and-swap on the one in ``operation``; raises Fenced."""
+
+    async def current(self, operation: Operation) -> Operation:
+        """The row as it is now, whoever has it; raises Fenced when it has ended."""
 
     async def entered(self, operation: Operation, limit: timedelta) -> Operation:
         """Store when the present phase began; a phase that was entered before keeps its time."""

@@ -32,23 +32,28 @@ class Runner:
         while True:
             try:
                 async with cluster.lease(self.executor, patience=self.patience) as lease:
-                    stamped = False
-                    while not stamped:
+                    operation = await self._take(operation, cluster)
+                    while not await self._stamp(operation, cluster, lease):
+                        refusals += 1
+                        await asyncio.sleep(backoff(refusals))
                         operation = await self._take(operation, cluster)
-                        stamped = await self._stamp(operation, cluster, lease)
                     return await Execution(
                         self.journal, self.clock, operation, cluster, lease, probe_url
                     ).through_all_phases()
             except LeaseLost:
                 log.warning("lease lost, taking it up again", extra={"operation": operation.id})
-            except (LeaseHeld, Stopped) as reason:
+            except LeaseHeld as held:
+                operation = await self.journal.current(operation)
+                if held.holder != operation.executor:
+                    return await self._stopped(operation, cluster, str(held))
+                # whoever holds it carries this very operation out: wait for its end, or for its own
+            except Stopped as reason:
                 return await self._stopped(operation, cluster, str(reason))
             except ClusterError as error:
-                if isinstance(error, Retryable) and not self._expired(operation):
-                    refusals += 1
-                    await asyncio.sleep(backoff(refusals, error.after or 0.0))
-                    continue
-                return await self._stopped(operation, cluster, str(error))
+                if not isinstance(error, Retryable) or self._expired(operation):
+                    return await self._stopped(operation, cluster, str(error))
+                refusals += 1
+                await asyncio.sleep(backoff(refusals, error.after or 0.0))
 
     async def _take(self, operation: Operation, cluster: Cluster) -> Operation:
         """Raise the epoch above every stamp."""
@@ -72,19 +77,15 @@ class Runner:
         return self.clock.now() >= begun + phase.time_for(operation)
 
     async def _stopped(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
-        phase = phases_from(operation.verb, operation.phase)[0]
-        refs = tuple(str(workload.ref) for workload in operation.goal.scope)
-        diagnosis = await cluster.diagnose(operation.goal.topology, refs)
-        return await self.journal.finished(
-            operation,
-            Outcome(
-                state=State.FAILED,
-                missing=refs,
-                exits=await self.journal.exits(operation),
-                diagnosis=diagnosis,
-                error=f"{reason} (in phase {phase.name})",
-            ),
+        """End it without a picture: what is done and what not is not known here, and nothing is claimed."""
+        refs = [str(workload.ref) for workload in operation.goal.scope]
+        outcome = Outcome(
+            state=State.FAILED,
+            exits=await self.journal.exits(operation),
+            diagnosis=await cluster.diagnose(operation.goal.topology, refs),
+            error=reason,
         )
+        return await self.journal.finished(operation, outcome)
 
     async def follow_up(self, operation: Operation, cluster: Cluster) -> None:
         """Watch a failed operation's goal a while longer and say so when it is reached after all."""

@@ -1,13 +1,13 @@
 """A Slack workspace and a Kubernetes API with two TML clusters, for tests, demo and command line alike."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox import kubernetes, slack, tml
 from sandbox.kubernetes.kubeconfig import write_kubeconfig
-from sandbox.slack import DEFAULT, Limits
+from sandbox.slack import DEFAULT, DEFAULT_SCOPES, Limits
 
 __all__ = ["CONTEXT", "DEMO_SCALE", "Sandbox", "start"]
 
@@ -92,10 +92,11 @@ async def start(
     slack_port: int = 0,
     kubernetes_port: int = 0,
     limits: Limits | None = DEFAULT,
+    scopes: Iterable[str] = DEFAULT_SCOPES,
 ) -> AsyncIterator[Sandbox]:
     """Both servers on loopback, with people, channels and both clusters ready; ``folder`` has their files."""
     async with (
-        slack.start(port=slack_port, limits=limits) as workspace,
+        slack.start(port=slack_port, limits=limits, scopes=scopes) as workspace,
         kubernetes.start(time_scale=time_scale, port=kubernetes_port, data_dir=folder / "volumes") as api,
     ):
         populate(workspace)

@@ -68,6 +68,14 @@ class DatabaseJournal:
             await write("taken", {"executor": executor, "epoch": epoch, "before": before, "first": before is None})
             return await read_in(page.connection, operation.id)
 
+    async def current(self, operation: Operation) -> Operation:
+        """Read only: it may be another executor's."""
+        async with self._database.reading() as connection:
+            found = await read_in(connection, operation.id)
+        if found.state is not State.RUNNING:
+            raise Fenced(f"{operation.id} was brought to its end by {found.executor}")
+        return found
+
     async def entered(self, operation: Operation, limit: timedelta) -> Operation:
         """The limit goes into the audit log, in seconds."""
         async with self._writing(operation) as page:
@@ -77,7 +85,10 @@ class DatabaseJournal:
             return await read_in(page.connection, operation.id)
 
     async def record(self, operation: Operation, steps: Sequence[Step], observed: Observed) -> None:
-        """One entry for each step, numbered by wave; the thread has a line for each that is new, all due at once."""
+        """One entry for each step, numbered by wave, all due at once.
+
+        The thread has a line for each that is new, and for one that was done and that somebody else undid.
+        """
         if not steps:
             return
         async with self._writing(operation) as page:
@@ -85,17 +96,18 @@ class DatabaseJournal:
             wave = await page.connection.scalar(select(operations.c.waves).where(operations.c.id == operation.id))
             entries = [await self._step(page, step, observed, wave or 0) for step in steps]
             await page.show(LIVE)
-            for seq, attempts in entries:
-                if attempts == 1:
+            for seq, is_news in entries:
+                if is_news:
                     await page.show(str(seq))
 
-    async def _step(self, page: _Page, step: Step, observed: Observed, wave: int) -> tuple[int, int]:
-        """Its entry's seq, and how often it was tried with this."""
+    async def _step(self, page: _Page, step: Step, observed: Observed, wave: int) -> tuple[int, bool]:
+        """Its entry's seq, and whether it is news to people."""
         state = observed.workloads.get(step.workload)
         uid = (state and state.uid) or ""
+        undone = await _result_of(page, step) == DONE
         attempts = await _write_step(page, step, uid)
         data = _step_data(step, uid) | {"phase": page.operation.phase, "wave": wave, "attempts": attempts}
-        return await page.note("step", data), attempts
+        return await page.note("step", data | {"undone": undone}), undone or attempts == 1
 
     async def did(self, operation: Operation, results: Sequence[Result]) -> None:
         """A failure is told when it is another one than the step's last failure, not at each attempt."""
@@ -192,6 +204,12 @@ class DatabaseJournal:
         statement = update(operations).where(*held, *only_if).values(**columns)
         if not (await page.connection.execute(statement)).rowcount:
             raise _fenced(page.operation)
+
+
+async def _result_of(page: _Page, step: Step) -> str | None:
+    """What became of the step when it was tried last."""
+    own = (steps.c.operation == page.operation.id, steps.c.step_key == step.key)
+    return (await page.connection.execute(select(steps.c.result).where(*own))).scalar_one_or_none()
 
 
 async def _write_step(page: _Page, step: Step, uid: str) -> int:

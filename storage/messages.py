@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -85,7 +85,8 @@ class Messages:
     async def posted(self, subject: str, entries: Sequence[str], versions: Sequence[int], channel: str, ts: str) -> int:
         """These entries are in the one message ``ts``, as of these versions; returns how many rows that was news to.
 
-        A version that is posted already, or a newer one, stays: two projectors cannot undo each other's work.
+        A version that is posted already, or a newer one, stays, and so does the message that an entry is in: two
+        projectors cannot undo each other's work.
         """
         async with self._database.transaction() as connection:
             changed = 0
@@ -94,6 +95,7 @@ class Messages:
                     update(messages)
                     .where(messages.c.subject == subject, messages.c.entry == entry)
                     .where(messages.c.posted_version < version, messages.c.wanted_version >= version)
+                    .where(or_(messages.c.ts.is_(None), messages.c.ts == ts))
                     .values(posted_version=version, channel=channel, ts=ts)
                 )
                 changed += (await connection.execute(statement)).rowcount

@@ -1,7 +1,7 @@
 """The operations: beginning one, finding one, and what earlier ones tell."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
@@ -69,16 +69,11 @@ class Operations:
             query = query.where(operations.c.state == state.value)
         return await self._first(query)
 
-    async def history(
-        self, cluster: str | None = None, limit: int = 10, before: str | None = None
-    ) -> tuple[Operation, ...]:
-        """The newest first; ``before`` is the id of the last one on the page before."""
+    async def history(self, clusters: Collection[str] | None = None, limit: int = 10) -> tuple[Operation, ...]:
+        """The newest first; of these clusters, None for all."""
         query = _newest_first().limit(limit)
-        if cluster is not None:
-            query = query.where(operations.c.cluster == cluster)
-        if before is not None:
-            last = select(operations.c.number).where(operations.c.id == before).scalar_subquery()
-            query = query.where(operations.c.number < last)
+        if clusters is not None:
+            query = query.where(operations.c.cluster.in_(clusters))
         return await self._all(query)
 
     async def attempts(self, operation_id: str) -> tuple[Attempt, ...]:
@@ -99,12 +94,18 @@ class Operations:
         async with self._database.reading() as connection:
             return _counts((await connection.execute(query)).all())
 
-    async def usual_seconds(self, cluster: str, verb: Verb) -> int | None:
-        """The median of the last five that went well; None when there is none."""
+    async def usual_seconds(self, cluster: str, verb: Verb, step_keys: frozenset[str]) -> int | None:
+        """The median of the last five that went well and took these steps (their keys), no more and no fewer.
+
+        None when there is none: a part of the cluster, or what was left of it, says nothing of the whole.
+        """
+        journalled = select(func.count()).where(steps.c.operation == operations.c.id)
         query = (
             select(operations.c.begun_at, operations.c.ended_at)
             .where(operations.c.cluster == cluster, operations.c.verb == verb.value)
             .where(operations.c.state == State.DONE.value)
+            .where(journalled.scalar_subquery() == len(step_keys))
+            .where(journalled.where(steps.c.step_key.in_(step_keys)).scalar_subquery() == len(step_keys))
             .order_by(operations.c.number.desc())
             .limit(5)
         )

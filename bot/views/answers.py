@@ -7,12 +7,24 @@ from bot.access import Role
 from bot.grammar import USAGES
 from bot.status import Line, Status
 from bot.views import claims
-from bot.views.blocks import Message, actions, button, context, escape, message, preformatted, section
+from bot.views.blocks import (
+    Block,
+    Message,
+    actions,
+    button,
+    context,
+    escape,
+    message,
+    paragraph,
+    preformatted,
+    quoted,
+    section,
+)
 from bot.views.operation import diagnosis_blocks
 from bot.views.plan import VOLUMES, cautions, effect, waves
-from bot.views.words import DOING, duration, listed, mention, when
-from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Refused
-from lifecycle.model import Person, Verb
+from bot.views.words import DOING, duration, listed, mention, part_of, when
+from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Invalid, Refused
+from lifecycle.model import Observed, Person, Verb
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan
 from storage.proposals import Proposal
@@ -29,28 +41,36 @@ VERDICT = {State.RUNNING: "running", State.DONE: "done", State.FAILED: "FAILED"}
 def usages() -> Message:
     """What can be typed."""
     lines = [f"`/tml {usage.usage}` {escape(usage.help)}" for usage in USAGES]
-    return message("What /tml understands", [section("*What `/tml` understands*\n" + "\n".join(lines))])
+    return message("What /tml understands", paragraph(["*What `/tml` understands*", *lines]))
 
 
 def refused(refusal: Refused, link: str | None = None) -> Message:
     """The refusal's own words, with what the record knows about its reason."""
     text = str(refusal)
     lines = [f":no_entry: {escape(text)}"]
-    if isinstance(refusal, AlreadyThere) and refusal.last:
-        ended = refusal.last.ended_at or refusal.last.begun_at
-        lines.append(f"since {when(ended)}, by {mention(refusal.last.requester)} ({refusal.last.id})")
+    if isinstance(refusal, AlreadyThere):
+        lines.append(_credit(refusal.last))
     if isinstance(refusal, ClusterBusy) and link:
         lines.append(f"<{link}|Follow {refusal.operation}>")
-    return message(text, [section("\n".join(lines)), context("Nothing was changed.")])
+    return message(text, [*paragraph(lines), context("Nothing was changed.")])
+
+
+def _credit(last: Operation | None) -> str:
+    if last is None:
+        return "not by this bot: its last operation on the cluster ended otherwise, or there was none"
+    return f"since {when(last.ended_at or last.begun_at)}, by {mention(last.requester)} ({escape(last.id)})"
 
 
 def unreachable(error: ClusterError) -> Message:
     """Kubernetes could not be read, so nothing was decided."""
-    if isinstance(error, Forbidden):
-        text = f"Kubernetes does not let the bot look: {error}"
-    else:
-        text = f"Kubernetes does not answer: {error}. Try again in a moment."
-    return message(text, [section(f":warning: {escape(text)}"), context("Nothing was changed.")])
+    match error:
+        case Forbidden():
+            text = f"Kubernetes does not let the bot look: {error}"
+        case Invalid():
+            text = f"The bot cannot ask Kubernetes: {error}. Its administrators have to mend that."
+        case _:
+            text = f"Kubernetes does not answer: {error}. Try again in a moment."
+    return message(text, [section(f":warning: {quoted(text)}"), context("Nothing was changed.")])
 
 
 def unrecorded() -> Message:
@@ -74,18 +94,19 @@ def begun(operation: Operation) -> Message:
 
 def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
     """The second look: plan, effect on traffic and two buttons."""
-    text = f"{proposal.verb.capitalize()} {proposal.cluster}?"
+    what = f"{proposal.verb.capitalize()} {part_of(proposal.cluster, plan.goal)}"
+    text = f"{what}?"
     lead = ":warning: The cluster changed since you were asked; this is the plan now.\n" if changed else ""
-    because = f"\nbecause {escape(proposal.reason)}" if proposal.reason else ""
+    because = f"\nbecause {quoted(proposal.reason)}" if proposal.reason else ""
     style = "danger" if proposal.verb is not Verb.START else "primary"
     return message(
         text,
         [
             section(f"{lead}*{escape(text)}*{because}"),
-            section("\n".join(["*Plan*, each line when the one before is through", *waves(plan)])),
-            section("\n".join([effect(plan), VOLUMES, *cautions(plan)])),
+            *paragraph(["*Plan*, each line when the one before is through", *waves(plan)]),
+            *paragraph([effect(plan), VOLUMES, *cautions(plan)]),
             actions(
-                button(f"{proposal.verb.capitalize()} {proposal.cluster}", "confirm", proposal.id, style),
+                button(what, "confirm", proposal.id, style),
                 button("Leave it", "dismiss", proposal.id),
             ),
             context(f"{proposal.id} · plan {plan.digest[:12]} · answer until {when(proposal.expires_at)}"),
@@ -104,8 +125,8 @@ def plan(cluster: str, made: Plan) -> Message:
     return message(
         text,
         [
-            section("\n".join([f":mag: *{escape(text)}*", *waves(made)])),
-            section("\n".join([effect(made), VOLUMES, *cautions(made)])),
+            *paragraph([f":mag: *{escape(text)}*", *waves(made)]),
+            *paragraph([effect(made), VOLUMES, *cautions(made)]),
             context(f"plan {made.digest[:12]}"),
         ],
     )
@@ -128,15 +149,15 @@ def clusters(glances: Sequence[Glance]) -> Message:
         text = "There is no cluster that you may see. `/tml whoami` shows what the bot knows about you."
         return message(text, [section(text)])
     lines = [
-        f"*{escape(glance.name)}* ({escape(glance.environment)}) {escape(glance.word)}{_doing(glance)}"
+        f"*{escape(glance.name)}* ({quoted(glance.environment)}) {quoted(glance.word)}{_doing(glance)}"
         for glance in glances
     ]
-    return message("Clusters", [section("\n".join(lines))])
+    return message("Clusters", paragraph(lines))
 
 
 def _doing(glance: Glance) -> str:
     if glance.running:
-        return f" · {DOING[glance.running.verb].lower()} now ({glance.running.id})"
+        return f" · {DOING[glance.running.verb].lower()} now ({escape(glance.running.id)})"
     return f" · last: {_outcome(glance.last)}" if glance.last else ""
 
 
@@ -149,15 +170,14 @@ def status(cluster: str, seen: Status, link: str | None) -> Message:
     """Components, volumes, what runs, what is not as it was left, and why something is unready."""
     found = seen.discovery
     text = f"{cluster} is {seen.word}"
-    lead = f"*{escape(text)}* · {escape(found.target.namespace)} · {escape(found.mode)} {escape(found.release)}"
-    notes = _notes(seen, link)
+    lead = f"*{escape(text)}* · {escape(found.target.namespace)} · {quoted(found.mode)} {quoted(found.release)}"
     return message(
         text,
         [
-            section("\n".join([lead, *(_line(line) for line in seen.lines)])),
-            *([section("\n".join(notes))] if notes else []),
+            *paragraph([lead, *(_line(line) for line in seen.lines)]),
+            *paragraph(_notes(seen, link)),
             *diagnosis_blocks(seen.diagnosis),
-            *preformatted(claims.table(found.observed.claims, found.observed.at) if found.observed.claims else []),
+            *_volumes(found.observed),
         ],
     )
 
@@ -166,6 +186,14 @@ def _line(line: Line) -> str:
     counts = f"{line.state.ready}/{line.state.replicas}"
     remembered = f", {line.state.remembered} remembered" if line.word == "stopped" and line.state.remembered else ""
     return f"{SYMBOL[line.word]} {line.workload.label} {line.word} ({counts}{remembered})"
+
+
+def _volumes(observed: Observed) -> list[Block]:
+    if not observed.claims:
+        return []
+    bound = len(observed.claims) - len(claims.unbound(observed.claims))
+    summary = section(f"*Volumes* {bound} of {len(observed.claims)} Bound")
+    return [summary, *preformatted(claims.table(observed.claims, observed.at))]
 
 
 def _notes(seen: Status, link: str | None) -> list[str]:
@@ -179,7 +207,7 @@ def _notes(seen: Status, link: str | None) -> list[str]:
         lines.append(f"Last: {_outcome(seen.last)} ({seen.last.id})")
     if seen.drift:
         lines.append(":warning: *No longer as the bot left it*")
-        lines += [f"• {escape(text)}" for text in seen.drift]
+        lines += [f"• {quoted(text)}" for text in seen.drift]
     return lines
 
 
@@ -195,7 +223,7 @@ def _row(operation: Operation, link: str | None) -> str:
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
     name = f"<{link}|{operation.id}>" if link else operation.id
     took = f" in {duration(operation.ended_at - operation.begun_at)}" if operation.ended_at else ""
-    because = f": {escape(operation.reason)}" if operation.reason else ""
+    because = f": {quoted(operation.reason)}" if operation.reason else ""
     return (
         f"{symbol[operation.state]} {when(operation.begun_at)} {mention(operation.requester)} *{operation.verb} "
         f"{escape(operation.cluster)}* {VERDICT[operation.state]}{took} ({name}){because}"
@@ -205,12 +233,12 @@ def _row(operation: Operation, link: str | None) -> str:
 def whoami(person: Person, roles: Mapping[str, Role | None]) -> Message:
     """Who Slack says this is, and what that allows."""
     text = f"You are {person.user} of {person.team}"
-    lines = [f"{mention(person)}, to this bot you are `{person.user}` of `{person.team}`"]
+    lines = [f"{mention(person)}, to this bot you are `{escape(person.user)}` of `{escape(person.team)}`"]
     for role in (Role.OPERATOR, Role.VIEWER, None):
         names = [escape(name) for name, held in roles.items() if held is role]
         if names:
             lines.append(f"{_may(role)}: {listed(names)}")
-    return message(text, [section("\n".join(lines))])
+    return message(text, paragraph(lines))
 
 
 def _may(role: Role | None) -> str:

@@ -1,5 +1,7 @@
 """Block Kit in the few shapes this bot uses, within Slack's limits (docs.slack.dev/block-kit)."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +13,25 @@ SECTION_LIMIT = 3000
 BLOCK_LIMIT = 50
 NOTIFICATION_LIMIT = 99
 """Characters: people read the notification text on a phone at night."""
+LONGEST_QUOTE = 500
+"""Characters of one foreign text; escaped they are still less than a section."""
+FENCE = re.compile("`{3,}")
+CUT_MARKUP = re.compile(r"(<[^<>]*|&[a-z]{0,3})$")
+"""The beginning of a mention, link, date or entity whose end was cut off."""
+UNSEEN = frozenset({"Cc", "Cs"})
+"""Control characters and halves of characters: nobody sees them, and terminals and parsers choke on them."""
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""They let text be read in another order than it stands."""
 
 
 def escape(text: str) -> str:
-    """Text that Slack shows as it is: no mention, no link, no channel-wide alarm can be made of it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Text that Slack shows as it is: no mention, link, alarm or end of a code block can be made of it."""
+    seen = "".join(sign for sign in text if sign in "\n\t" or not _is_unseen(sign))
+    return FENCE.sub("'''", seen).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _is_unseen(sign: str) -> bool:
+    return sign in TURNING or unicodedata.category(sign) in UNSEEN
 
 
 def clipped(text: str, limit: int) -> str:
@@ -23,28 +39,49 @@ def clipped(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def quoted(text: str, limit: int = LONGEST_QUOTE) -> str:
+    """What somebody else wrote, escaped and on one line: it can pass for no line of the bot's."""
+    return escape(clipped(" ".join(text.split()), limit))
+
+
 def section(markdown: str) -> Block:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": clipped(markdown, SECTION_LIMIT)}}
+    return {"type": "section", "text": _mrkdwn(markdown)}
 
 
 def context(markdown: str) -> Block:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": clipped(markdown, SECTION_LIMIT)}]}
+    return {"type": "context", "elements": [_mrkdwn(markdown)]}
+
+
+def _mrkdwn(markdown: str) -> Block:
+    """``verbatim``: Slack makes no links of addresses and names that were not written as links."""
+    text = markdown
+    if len(text) > SECTION_LIMIT:
+        text = CUT_MARKUP.sub("", text[: SECTION_LIMIT - 1]) + "…"
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def paragraph(lines: Sequence[str]) -> list[Block]:
+    """Lines in as many sections as they need."""
+    return [section("\n".join(part)) for part in _parts(lines)]
 
 
 def preformatted(lines: Sequence[str]) -> list[Block]:
-    """Fixed-width text, in as many sections as it needs; a line is never torn apart."""
-    blocks: list[Block] = []
-    part: list[str] = []
-    for line in (escape(clipped(line, 500)) for line in lines):
-        if sum(len(kept) + 1 for kept in part) + len(line) > SECTION_LIMIT - 10:
-            blocks.append(_fence(part))
-            part = []
-        part.append(line)
-    return [*blocks, _fence(part)] if part else blocks
+    """Fixed-width text, in as many sections as it needs; a line is never torn apart and cannot end the code block."""
+    parts = _parts([escape(clipped(line, LONGEST_QUOTE)) for line in lines])
+    return [section("\n".join(["```", *part, "```"])) for part in parts]
 
 
-def _fence(lines: Sequence[str]) -> Block:
-    return section("```" + "\n".join(lines) + "```")
+def _parts(lines: Sequence[str]) -> list[list[str]]:
+    """The lines in parts that fit into a section, also within a fence."""
+    parts: list[list[str]] = []
+    room = 0
+    for line in lines:
+        if len(line) + 1 > room:
+            parts.append([])
+            room = SECTION_LIMIT - 10
+        parts[-1].append(line)
+        room -= len(line) + 1
+    return parts
 
 
 def button(text: str, action: str, value: str, style: str | None = None) -> Block:
@@ -64,7 +101,13 @@ def actions(*buttons: Block) -> Block:
 
 def message(text: str, blocks: Sequence[Block]) -> Message:
     """A message; ``text``, not yet escaped, is what notifications and screen readers use."""
-    kept = list(blocks)
-    if len(kept) > BLOCK_LIMIT:
-        kept = [*kept[: BLOCK_LIMIT - 1], context(f"… and {len(kept) - BLOCK_LIMIT + 1} more")]
-    return {"text": escape(clipped(text, NOTIFICATION_LIMIT)), "blocks": kept}
+    return {"text": quoted(text, NOTIFICATION_LIMIT), "blocks": _fitting(blocks)}
+
+
+def _fitting(blocks: Sequence[Block]) -> list[Block]:
+    """At most as many as Slack takes; the buttons at the end are kept."""
+    if len(blocks) <= BLOCK_LIMIT:
+        return list(blocks)
+    end = [blocks[-1]] if blocks[-1]["type"] == "actions" else []
+    kept = blocks[: BLOCK_LIMIT - 1 - len(end)]
+    return [*kept, context(f"… and {len(blocks) - len(kept) - len(end)} more"), *end]

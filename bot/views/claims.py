@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from bot.views.blocks import clipped
 from bot.views.words import duration
 from lifecycle.model import Claim
 
 HEADER = ("NAME", "STATUS", "VOLUME", "CAPACITY", "ACCESS MODES", "STORAGECLASS", "AGE")
+WIDEST = 80
+"""Characters of a cell: one long name must not push the other columns out of sight."""
 
 
 def table(claims: Sequence[Claim], now: datetime) -> list[str]:
@@ -15,7 +18,7 @@ def table(claims: Sequence[Claim], now: datetime) -> list[str]:
 
 
 def _row(claim: Claim, now: datetime) -> tuple[str, ...]:
-    return (
+    cells = (
         claim.name,
         claim.status,
         claim.volume,
@@ -24,6 +27,7 @@ def _row(claim: Claim, now: datetime) -> tuple[str, ...]:
         claim.storage_class,
         duration(now - claim.created_at) if claim.created_at else "<unknown>",
     )
+    return tuple(clipped(cell, WIDEST) for cell in cells)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from bot.grammar import unescaped
 from bot.views import claims
 from bot.views.blocks import (
     SECTION_LIMIT,
@@ -11,17 +12,18 @@ from bot.views.blocks import (
     Message,
     actions,
     button,
-    clipped,
     context,
     escape,
     message,
+    paragraph,
     preformatted,
+    quoted,
     section,
 )
 from bot.views.plan import cautions, waves
-from bot.views.words import ARRIVED, DOING, DONE, duration, listed, mention, when
+from bot.views.words import ARRIVED, DOING, DONE, duration, listed, mention, part_of, when
 from lifecycle.decide import phases_from
-from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb, Workload
+from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import from_plain
 from lifecycle.plan import Plan
@@ -29,6 +31,8 @@ from storage.audit import Recorded
 
 NOTES = 4
 """Diagnosis findings shown in full; the rest is counted."""
+LOG_LINES = 20
+"""Of a finding's log, the last: where it broke."""
 
 GOING = {
     Action.SCALE_TO_ZERO: "going to 0 (was {replicas}, remembered)",
@@ -41,12 +45,16 @@ def headline(operation: Operation) -> str:
     """Verdict, cluster and reason: what a phone shows first."""
     match operation.state:
         case State.RUNNING:
-            lead = f"{DOING[operation.verb]} {operation.cluster}"
+            lead = f"{DOING[operation.verb]} {_what(operation)}"
         case State.DONE:
-            lead = f"{DONE[operation.verb]} {operation.cluster}"
+            lead = f"{DONE[operation.verb]} {_what(operation)}"
         case State.FAILED:
-            lead = f"FAILED to {operation.verb} {operation.cluster}"
+            lead = f"FAILED to {operation.verb} {_what(operation)}"
     return f"{lead}: {_why(operation)}" if _why(operation) else lead
+
+
+def _what(operation: Operation) -> str:
+    return part_of(operation.cluster, operation.goal)
 
 
 def _why(operation: Operation) -> str:
@@ -63,42 +71,70 @@ def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
     """The one message that changes while the operation runs."""
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
     lines = [f"{symbol[operation.state]} *{escape(_title(operation))}*", _asked(operation)]
+    if operation.state is State.FAILED:
+        lines.append(f":mag: {quoted(_why(operation))}")
     return message(
         headline(operation),
-        [section("\n".join(lines)), section("\n".join(_progress(operation, entries))), context(_footer(operation))],
+        [*paragraph(lines), *paragraph(_progress(operation, entries)), context(_footer(operation))],
     )
+
+
+def bare(operation: Operation) -> Message:
+    """In place of a message that Slack does not take: the verdict at least, and where the rest is."""
+    text = headline(operation)
+    look = f"Slack did not take the details. `/tml status {escape(operation.cluster)}` shows them."
+    return message(text, [section(f"*{quoted(text)}*\n{look}")])
 
 
 def _title(operation: Operation) -> str:
     if operation.state is State.RUNNING:
-        return f"{DOING[operation.verb]} {operation.cluster}"
+        return f"{DOING[operation.verb]} {_what(operation)}"
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
     if operation.state is State.DONE:
-        return f"{DONE[operation.verb]} {operation.cluster} in {took}"
-    return f"FAILED to {operation.verb} {operation.cluster} after {took}"
+        return f"{DONE[operation.verb]} {_what(operation)} in {took}"
+    return f"FAILED to {operation.verb} {_what(operation)} after {took}"
 
 
 def _asked(operation: Operation) -> str:
-    because = f", because {escape(operation.reason)}" if operation.reason else ""
+    because = f", because {quoted(operation.reason)}" if operation.reason else ""
     return f"{mention(operation.requester)} asked to {operation.verb} it{because}"
 
 
 def _progress(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
+    order = reversed(operation.goal.scope.workloads) if operation.verb is Verb.STOP else operation.goal.scope.workloads
+    state = (
+        _while_running(operation, entries)
+        if operation.outcome is None
+        else _at_the_end(operation.verb, operation.outcome)
+    )
+    return [state(str(workload.ref), f"*{workload.label}*") for workload in order] + _late(operation)
+
+
+def _while_running(operation: Operation, entries: Sequence[Recorded]) -> Callable[[str, str], str]:
     arrived = {name for entry in entries if entry.kind == "arrived" for name in entry.data["workloads"]}
     sent = {_stepped(entry.data) for entry in entries if entry.kind == "step"}
-    order = reversed(operation.goal.scope.workloads) if operation.verb is Verb.STOP else operation.goal.scope.workloads
-    return [_line(operation, workload, arrived, sent) for workload in order] + _late(operation)
+
+    def line(name: str, label: str) -> str:
+        if name in arrived:
+            return f":white_check_mark: {label} {ARRIVED[operation.verb]}"
+        if name in sent:
+            return f":hourglass_flowing_sand: {label} {DOING[operation.verb].lower()}"
+        return f":white_circle: {label} waits"
+
+    return line
 
 
-def _line(operation: Operation, workload: Workload, arrived: set[str], sent: set[str]) -> str:
-    name = str(workload.ref)
-    if name in arrived:
-        return f":white_check_mark: *{workload.label}* {ARRIVED[operation.verb]}"
-    if operation.state is not State.RUNNING:
-        return f":x: *{workload.label}* not {ARRIVED[operation.verb]}"
-    if name in sent:
-        return f":hourglass_flowing_sand: *{workload.label}* {DOING[operation.verb].lower()}"
-    return f":white_circle: *{workload.label}* waits"
+def _at_the_end(verb: Verb, outcome: Outcome) -> Callable[[str, str], str]:
+    """What the last picture showed: what had arrived on the way may have gone again."""
+
+    def line(name: str, label: str) -> str:
+        if name in outcome.done:
+            return f":white_check_mark: {label} {ARRIVED[verb]}"
+        if name in outcome.missing:
+            return f":x: {label} not {ARRIVED[verb]}"
+        return f":white_circle: {label} not seen"
+
+    return line
 
 
 def _late(operation: Operation) -> list[str]:
@@ -109,7 +145,7 @@ def _late(operation: Operation) -> list[str]:
 
 
 def _footer(operation: Operation) -> str:
-    parts = [operation.id, operation.target.namespace, f"began {when(operation.begun_at)}"]
+    parts = [escape(operation.id), escape(operation.target.namespace), f"began {when(operation.begun_at)}"]
     if operation.state is State.RUNNING and operation.phase_begun_at:
         phase = phases_from(operation.verb, operation.phase)[0]
         parts.append(f"gives up {when(operation.phase_begun_at + phase.time_for(operation))}")
@@ -129,7 +165,7 @@ def joined(blocks: Sequence[Block]) -> list[Block]:
     kept: list[Block] = []
     for block in blocks:
         if kept and block["type"] == kept[-1]["type"] == "context":
-            text = kept[-1]["elements"][0]["text"] + "\n" + block["elements"][0]["text"]
+            text = f"{kept[-1]['elements'][0]['text']}\n{block['elements'][0]['text']}"
             if len(text) <= SECTION_LIMIT:
                 kept[-1] = context(text)
                 continue
@@ -144,18 +180,18 @@ def _told(operation: Operation, entry: Recorded) -> list[Block]:
 
 def _begun(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
     plan = from_plain(Plan, data["plan"])
-    return [section("\n".join(["*Plan*", *waves(plan), *cautions(plan)]))]
+    return paragraph(["*Plan*", *waves(plan), *cautions(plan)])
 
 
 def _taken(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
     if data["first"]:
         return []
-    return [context(f":arrows_counterclockwise: taken up by {escape(data['executor'])}, goes on where it was")]
+    return [context(f":arrows_counterclockwise: taken up by {quoted(data['executor'])}, goes on where it was")]
 
 
 def _step(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     label = _label(operation, _stepped(data))
-    again = f" (attempt {data['attempts']})" if data["attempts"] > 1 else ""
+    again = " again: somebody else had changed it" if data["undone"] else ""
     return [context(f":arrow_forward: *{label}* {GOING[Action(data['action'])].format(**data)}{again}")]
 
 
@@ -164,7 +200,7 @@ def _stepped(data: Any) -> str:
 
 
 def _step_failed(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
-    return [context(f":warning: {_stepped(data)}: {escape(clipped(data['error'], 300))}")]
+    return [context(f":warning: {escape(_stepped(data))}: {quoted(data['error'], 300)}")]
 
 
 def _arrived(operation: Operation, data: Any, _at: datetime) -> list[Block]:
@@ -177,16 +213,17 @@ def _exit(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
 
 
 def _exit_line(pod: str, container: str, code: int) -> str:
+    name = quoted(f"{pod}/{container}")
     if code == KILLED:
-        return f":warning: {pod}/{container} was KILLED (exit {code}): it did not stop within its grace period"
+        return f":warning: {name} was KILLED (exit {code}): it did not stop within its grace period"
     mark = ":white_check_mark:" if code == 0 else ":warning:"
-    return f"{mark} {pod}/{container} ended with exit code {code}"
+    return f"{mark} {name} ended with exit code {code}"
 
 
 def _slow(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
     findings = data["diagnosis"]["findings"]
     because = f"{findings[0]['object']}: {findings[0]['message']}" if findings else "nothing conspicuous was found"
-    return [context(f":hourglass_flowing_sand: slow, because {escape(clipped(because, 400))}")]
+    return [context(f":hourglass_flowing_sand: slow, because {quoted(because, 400)}")]
 
 
 def _late_told(operation: Operation, _data: Any, at: datetime) -> list[Block]:
@@ -205,10 +242,12 @@ def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
 
 def _done(operation: Operation, outcome: Outcome) -> list[Block]:
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
-    lines = [f":white_check_mark: *{escape(operation.cluster)} is {ARRIVED[operation.verb]}* after {took}"]
+    lines = [f":white_check_mark: *{escape(_what(operation))} is {ARRIVED[operation.verb]}* after {took}"]
     lines += _traffic_lines(outcome.traffic)
     lines += [_exit_line(end.pod, end.container, end.code) for end in outcome.exits if end.code != 0]
-    lines += [f":warning: the end of {name} was not seen: unknown whether it was killed" for name in outcome.unseen]
+    lines += [
+        f":warning: the end of {quoted(name)} was not seen: unknown whether it was killed" for name in outcome.unseen
+    ]
     lines += _databases_clean(outcome.exits, outcome.unseen)
     lines += _left(operation)
     if operation.goal.unverified:
@@ -217,7 +256,7 @@ def _done(operation: Operation, outcome: Outcome) -> list[Block]:
             "them: `SELECT member_host, member_state FROM performance_schema.replication_group_members;` "
             "every member has to be ONLINE; if none is, bootstrap the group again"
         )
-    return [section("\n".join(lines))]
+    return paragraph(lines)
 
 
 def _left(operation: Operation) -> list[str]:
@@ -230,35 +269,42 @@ def _left(operation: Operation) -> list[str]:
 def _databases_clean(exits: Sequence[Exit], unseen: Sequence[str]) -> list[str]:
     if not exits or unseen or any(end.code for end in exits):
         return []
-    return [f":white_check_mark: every database container ended by itself (exit 0): {listed([e.pod for e in exits])}"]
+    pods = listed([quoted(end.pod) for end in exits])
+    return [f":white_check_mark: every database container ended by itself (exit 0): {pods}"]
 
 
 def _traffic_lines(traffic: Traffic | None) -> list[str]:
     if traffic is None:
         return []
     mark = ":white_check_mark:" if traffic.verdict == Traffic.ANSWERS else ":warning:"
-    where = f" at {escape(traffic.address)}" if traffic.address else ""
-    detail = f" ({escape(clipped(traffic.detail, 200))})" if traffic.detail else ""
-    return [f"{mark} {traffic.verdict}{where}{detail}"]
+    where = f" at {quoted(traffic.address)}" if traffic.address else ""
+    detail = f" ({quoted(traffic.detail, 200)})" if traffic.detail else ""
+    return [f"{mark} {quoted(traffic.verdict)}{where}{detail}"]
 
 
 def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
-    lines = [f":x: *{escape(operation.cluster)}: the {operation.verb} failed*"]
+    lines = [f":x: *{escape(_what(operation))}: the {operation.verb} failed*"]
     if outcome.error:
-        lines.append(escape(clipped(outcome.error, 500)))
+        lines.append(quoted(outcome.error))
     if outcome.done or outcome.missing:
         lines.append(f"done: {listed([_label(operation, name) for name in outcome.done])}")
         lines.append(f"not done: {listed([_label(operation, name) for name in outcome.missing])}")
     lines.append("Nothing was rolled back.")
     return [
-        section("\n".join(lines)),
+        *paragraph(lines),
         *diagnosis_blocks(_diagnosis(outcome)),
         section(
-            f"*Go on with*\n`/tml {operation.verb} {operation.cluster}` once the cause is mended: it goes on from "
-            f"here\n`/tml status {operation.cluster}` looks again"
+            f"*Go on with*\n`/tml {_command(operation)}` once the cause is mended: it goes on from "
+            f"here\n`/tml status {escape(operation.cluster)}` looks again"
         ),
         *_by_hand(operation, outcome),
     ]
+
+
+def _command(operation: Operation) -> str:
+    """What was typed, with its options: without them a restart would mean another thing, or be refused."""
+    typed = unescaped(operation.command) or f"{operation.verb} {operation.cluster}"
+    return quoted(typed.replace("`", "'"))
 
 
 def _label(operation: Operation, name: str) -> str:
@@ -268,9 +314,9 @@ def _label(operation: Operation, name: str) -> str:
 def diagnosis_blocks(diagnosis: Diagnosis) -> list[Block]:
     blocks: list[Block] = []
     for finding in diagnosis.findings[:NOTES]:
-        said = f"\n{escape(finding.message)}" if finding.message else ""
-        blocks.append(section(f":mag: *{escape(finding.object)}* {escape(finding.reason)}{said}"))
-        blocks += preformatted(finding.log)
+        said = f"\n{quoted(finding.message)}" if finding.message else ""
+        blocks.append(section(f":mag: *{quoted(finding.object)}* {quoted(finding.reason)}{said}"))
+        blocks += preformatted(finding.log[-LOG_LINES:])
     if len(diagnosis.findings) > NOTES:
         blocks.append(context(f"and {len(diagnosis.findings) - NOTES} more"))
     return blocks
@@ -287,17 +333,19 @@ def _by_hand(operation: Operation, outcome: Outcome) -> list[Block]:
 
 
 def _volumes(operation: Operation, outcome: Outcome, at: datetime) -> list[Block]:
-    if not outcome.claims:
+    if not (outcome.claims or operation.goal.claims):
         return []
+    if not outcome.claims and operation.state is State.FAILED:
+        return [section(":warning: *Volumes* were not seen at the end")]
     bad = claims.unbound(outcome.claims)
     before = {claim.name for claim in claims.unbound(operation.goal.claims)}
     lines = [f"*Volumes* {len(outcome.claims) - len(bad)} of {len(outcome.claims)} Bound"]
     for claim in bad:
         since = " (it was not before either)" if claim.name in before else ""
-        lines.append(f":warning: {claim.name} is {claim.status}{since}")
+        lines.append(f":warning: {quoted(claim.name)} is {quoted(claim.status)}{since}")
     gone = {claim.name for claim in operation.goal.claims} - {claim.name for claim in outcome.claims}
-    lines += [f":warning: {name} was there at the beginning and is not any more" for name in sorted(gone)]
-    return [section("\n".join(lines)), *preformatted(claims.table(outcome.claims, at))]
+    lines += [f":warning: {quoted(name)} was there at the beginning and is not any more" for name in sorted(gone)]
+    return [*paragraph(lines), *preformatted(claims.table(outcome.claims, at) if outcome.claims else [])]
 
 
 def _buttons(operation: Operation) -> Block:

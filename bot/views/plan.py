@@ -1,14 +1,17 @@
 """A plan as people read it before they say yes."""
 
-from bot.views.blocks import escape
+from bot.views.blocks import quoted
 from bot.views.words import listed
-from lifecycle.model import Action, Component, Step, Verb
-from lifecycle.plan import Plan
+from lifecycle.model import Action, Step
+from lifecycle.plan import OnTraffic, Plan
 
 TRAFFIC = {
-    Verb.STOP: "API traffic stops with the first wave (tm) and stays down until the next start.",
-    Verb.START: "API traffic comes back with the last wave, when tm is ready.",
-    Verb.RESTART: "Pods are replaced one after another; a component with one replica is away while its pod restarts.",
+    OnTraffic.STOPS: "API traffic stops with the first wave (tm) and stays down until the next start.",
+    OnTraffic.COMES_BACK: "API traffic comes back at the end, when tm and all that it needs are ready.",
+    OnTraffic.INTERRUPTED: (
+        "Pods are replaced one after another; a component with one replica is away while its pod restarts."
+    ),
+    OnTraffic.UNTOUCHED: "API traffic is not touched: no step of this changes whether tm answers.",
 }
 VOLUMES = "Volumes, services, addresses and secrets stay as they are."
 
@@ -33,14 +36,13 @@ def _step(plan: Plan, step: Step) -> str:
 
 def effect(plan: Plan) -> str:
     """What it means for the API traffic."""
-    touches_traffic = any(plan.goal.topology[ref].component is not Component.CM for ref in plan.goal.counts)
-    return TRAFFIC[plan.verb] if touches_traffic else "Only cm is concerned: API traffic is not touched."
+    return TRAFFIC[plan.on_traffic]
 
 
 def cautions(plan: Plan) -> list[str]:
     """Warnings, counts that somebody has to confirm, and what is left out, a line each."""
     topology = plan.goal.topology
-    lines = [f":warning: {escape(warning)}" for warning in plan.warnings]
+    lines = [f":warning: {quoted(warning)}" for warning in plan.warnings]
     lines += [
         f":warning: {topology[ref].label}: nobody remembers its count; cm declares {plan.goal.counts[ref]}"
         for ref in plan.doubtful

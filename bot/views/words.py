@@ -2,16 +2,24 @@
 
 from datetime import datetime, timedelta
 
+from bot.views.blocks import escape
 from lifecycle.model import Person, Verb
+from lifecycle.operation import Goal
 
 DOING = {Verb.STOP: "Stopping", Verb.START: "Starting", Verb.RESTART: "Restarting"}
 DONE = {Verb.STOP: "Stopped", Verb.START: "Started", Verb.RESTART: "Restarted"}
 ARRIVED = {Verb.STOP: "stopped", Verb.START: "ready", Verb.RESTART: "restarted and ready"}
-PLURAL = {Verb.STOP: "stops", Verb.START: "starts", Verb.RESTART: "restarts"}
+
+
+def part_of(cluster: str, goal: Goal) -> str:
+    """What an operation is about: the cluster, or of a restart the one component that it was asked for."""
+    labels = {workload.component for workload in goal.scope}
+    whole = {workload.component for workload in goal.topology} - {goal.topology[ref].component for ref in goal.left}
+    return f"{labels.pop()} of {cluster}" if len(labels) == 1 < len(whole) else cluster
 
 
 def mention(person: Person) -> str:
-    return f"<@{person.user}>"
+    return f"<@{escape(person.user)}>"
 
 
 def when(moment: datetime) -> str:

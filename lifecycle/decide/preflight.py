@@ -26,9 +26,23 @@ def refuse_unsafe_scaling(workloads: Iterable[Workload]) -> None:
                 )
 
 
+def absent(discovery: Discovery, known: Iterable[Workload]) -> tuple[str, ...]:
+    """The workloads that an earlier operation knew, or that cm declares, and that nobody finds any more."""
+    there = {workload.ref for workload in discovery.workloads}
+    gone = [workload for workload in known if workload.ref not in there]
+    places = {(workload.component, workload.zone) for workload in (*discovery.workloads, *gone)}
+    told = [f"{workload.label} is gone: there is no {workload.ref} any more" for workload in gone]
+    told += [
+        f"{component} is missing: cm of zone {zone} declares {count}, and there is no workload for it"
+        for (component, zone), count in discovery.declared.items()
+        if count > 0 and (component, zone) not in places
+    ]
+    return tuple(told)
+
+
 def warnings(discovery: Discovery) -> tuple[str, ...]:
     """What people should know although it stops nothing: other owners of the replica counts, unknown workloads."""
-    told = []
+    told = list(discovery.absent)
     for workload in discovery.workloads:
         for owner in workload.owners:
             if owner.kind in GITOPS:
@@ -39,5 +53,9 @@ def warnings(discovery: Discovery) -> tuple[str, ...]:
                 )
     told += [
         f"{name} has a TMGC_TYPE or a selector this bot cannot read and is left alone" for name in discovery.strange
+    ]
+    told += [
+        f"whether one of the {kind} owns a replica count is not known: no right to list them"
+        for kind in discovery.unread
     ]
     return tuple(told)

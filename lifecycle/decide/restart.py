@@ -24,7 +24,7 @@ def goal(discovery: Discovery, component: Component | None, *, downtime: bool) -
         raise NothingFound(f"there is no {component} in {discovery.target.namespace}")
     scope = [workload for workload in asked if discovery.observed[workload].is_up]
     if not scope:
-        raise AlreadyStopped("nothing of it is up")
+        raise AlreadyStopped("stopped: there is nothing to restart")
     for workload in scope:
         _refuse_unsafe(workload, discovery.observed, downtime=downtime)
         _refuse_stranded(workload, topology, discovery.observed)

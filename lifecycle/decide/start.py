@@ -44,6 +44,7 @@ def goal(discovery: Discovery, remembered: Mapping[Ref, int], typed: Mapping[Com
         sources=sources,
         claims=observed.claims,
         left=tuple(left),
+        absent=discovery.absent,
         unverified=discovery.mode == "untethered" and _several_sql(topology, counts),
     )
 

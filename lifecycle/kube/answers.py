@@ -51,7 +51,9 @@ def from_status(request: Request, status: Json, after: float | None = None) -> C
     text = f"{request}: {_explained(request, code, status)}"
     details = status.get("details") or {}
     match code:
-        case 401 | 403:
+        case 401:
+            return Retryable(text)  # credentials expire and come back, see Door; a 403 does neither
+        case 403:
             return Forbidden(text)
         case 404:
             return Gone(text)

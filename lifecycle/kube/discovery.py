@@ -1,6 +1,7 @@
 """What a namespace holds: its TML workloads, found by what their containers say of themselves."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from lifecycle.errors import Forbidden, Gone, NothingFound
@@ -18,23 +19,22 @@ SCALERS = (Resource.SCALED_OBJECTS, Resource.AUTOSCALERS)
 
 async def discover(door: Door, target: Target, at: datetime) -> Discovery:
     """Read the namespace once, everything at the same time. Raises NothingFound."""
-    needed = [_listed(door, resource, target.namespace) for resource in PICTURED]
-    helpful = [_listed_if_allowed(door, resource, target.namespace) for resource in SCALERS]
-    found = await together([*needed, *helpful])
-    return discovered(target, dict(zip((*PICTURED, *SCALERS), found, strict=True)), at)
+    resources = (*PICTURED, *SCALERS)
+    found = await together(_read(door, resource, target.namespace) for resource in resources)
+    lists = {resource: objects or [] for resource, objects in zip(resources, found, strict=True)}
+    unread = tuple(resource.plural for resource, objects in zip(resources, found, strict=True) if objects is None)
+    return replace(discovered(target, lists, at), unread=unread)
 
 
-async def _listed(door: Door, resource: Resource, namespace: str) -> list[Json]:
-    answer = await door.get(paths.all_of(resource, namespace))
-    return answer.get("items") or []
-
-
-async def _listed_if_allowed(door: Door, resource: Resource, namespace: str) -> list[Json]:
-    """Nothing where the API is not installed or may not be read: then who scales is not known, which stops nobody."""
+async def _read(door: Door, resource: Resource, namespace: str) -> list[Json] | None:
+    """The objects; of a SCALER none where its API is not installed, and None where it may not be read."""
     try:
-        return await _listed(door, resource, namespace)
-    except (Gone, Forbidden):
-        return []
+        answer = await door.get(paths.all_of(resource, namespace))
+    except (Gone, Forbidden) as error:
+        if resource not in SCALERS:
+            raise
+        return [] if isinstance(error, Gone) else None
+    return answer.get("items") or []
 
 
 def discovered(target: Target, lists: Mapping[Resource, list[Json]], at: datetime) -> Discovery:

@@ -14,7 +14,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
-from lifecycle.errors import Forbidden, Invalid, Retryable
+from lifecycle.errors import Invalid, Retryable
 from lifecycle.kube import credentials
 from lifecycle.kube.answers import Json, Request, from_status, parsed, refusal, translated
 
@@ -61,26 +61,29 @@ def backoff(attempt: int, jitter: float, *, base: float = 0.2, longest: float = 
 
 
 class Door:
-    """The API server of one context. Raises Retryable, Conflict, Forbidden, Invalid and Gone, nothing else."""
+    """The API server of one context. Raises Retryable, Conflict, Forbidden, Invalid and Gone, nothing else.
+
+    ``load`` gives the client's Configuration: called with the first request, and again whenever the server says 401.
+    """
 
     def __init__(
         self,
-        configuration: Any,
-        reload: Callable[[], Awaitable[Any]],
+        load: Callable[[], Awaitable[Any]],
         timeouts: Timeouts,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._client = _client(configuration)
+        self._client: Any = None
         self._retired: list[Any] = []
-        self._reload = reload
-        self._reloading = asyncio.Lock()
+        self._load = load
+        self._loading = asyncio.Lock()
         self._generation = 0
         self._timeouts = timeouts
         self.jitter = jitter
 
     async def close(self) -> None:
         for client in [*self._retired, self._client]:
-            await client.close()
+            if client is not None:
+                await client.close()
 
     async def get(self, path: str, params: Mapping[str, str] = _NO_PARAMS) -> Json:
         """An object or a list; tried again while it may still work."""
@@ -183,12 +186,12 @@ class Door:
         return False
 
     async def _sent(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        client = self._client
+        client = self._client or await self._entered()
         headers = {**client.default_headers, "Accept": "application/json", "Content-Type": request.content_type}
         try:  # in a pod this reads the service account's token again every minute
             await client.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
         except ConfigException:
-            raise Forbidden(f"{request}: the service account's token cannot be read") from None
+            raise Retryable(f"{request}: the service account's token cannot be read") from None
         query = f"?{urlencode(request.params)}" if request.params else ""
         answer = await client.call_api(
             request.method,
@@ -200,15 +203,19 @@ class Door:
         response: aiohttp.ClientResponse = answer.response
         return response
 
+    async def _entered(self) -> Any:
+        """The client, once for all requests that are the first."""
+        async with self._loading:
+            if self._client is None:
+                self._client = _client(await self._load())
+            return self._client
+
     async def _reload_credentials(self, generation: int) -> None:
         """Read them again, once for all requests that were refused with the same ones (tokens expire)."""
-        async with self._reloading:
+        async with self._loading:
             if generation != self._generation:
                 return
-            try:
-                self._adopt(await self._reload())
-            except Invalid as error:
-                raise Forbidden(f"401 Unauthorized, and {error}") from None
+            self._adopt(await self._load())
             self._generation += 1
 
     def _adopt(self, configuration: Any) -> None:
@@ -262,13 +269,13 @@ async def connect(
 ) -> AsyncIterator[Door]:
     """A door that is open as long as the block runs. ``context`` None: the cluster the bot itself runs in.
 
-    Raises Invalid when the context cannot be loaded; the API server is not asked anything yet.
+    Nothing is loaded yet: a context that cannot be is the error of each request, until it can.
     """
 
     async def load() -> Any:
         return await credentials.load(context, kubeconfig)
 
-    door = Door(await load(), load, timeouts or Timeouts())
+    door = Door(load, timeouts or Timeouts())
     try:
         yield door
     finally:
@@ -294,7 +301,7 @@ class Connections:
         await self._stack.aclose()
 
     async def to(self, context: str | None) -> Door:
-        """Raises Invalid when the context cannot be loaded."""
+        """The context's door; it is the first request that finds out whether the context can be loaded."""
         async with self._opening:
             if context not in self._doors:
                 opening = connect(context, kubeconfig=self._kubeconfig, timeouts=self._timeouts)

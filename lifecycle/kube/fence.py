@@ -20,7 +20,10 @@ def require(lease: Lease) -> None:
 
 
 async def stamp(door: Door, namespace: str, workload: Workload, epoch: int, lease: Lease) -> None:
-    """Raises Conflict where a higher epoch is stamped, or the object is another one; nothing to do where it is gone."""
+    """Raises Conflict where a higher epoch is stamped, Gone where the name is another object's now.
+
+    Nothing is to be done where there is no object of that name.
+    """
     for attempt in range(ATTEMPTS - 1):
         try:
             return await _stamp_once(door, namespace, workload, epoch, lease)
@@ -51,7 +54,7 @@ async def _stamp_once(door: Door, namespace: str, workload: Workload, epoch: int
 def _is_due(found: Json, workload: Workload, epoch: int) -> bool:
     stamped = read.epoch_of(found)
     if read.uid_of(found) != workload.uid:
-        raise Conflict(f"{workload.ref} is another object than the one this operation began with")
+        raise Gone(f"{workload.ref} was replaced by another object of the same name")
     if stamped > epoch:
         raise Conflict(f"{workload.ref} was taken by a later executor (epoch {stamped}, ours is {epoch})")
     return stamped < epoch

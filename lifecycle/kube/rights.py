@@ -21,8 +21,8 @@ READING = (
 
 NEEDED = (
     *_rights("apps", ["statefulsets", "deployments"], ["get", "list", "watch", "patch"]),
-    *_rights("", ["pods", "persistentvolumeclaims"], ["get", "list", "watch"]),
-    *_rights("", ["events"], ["get", "list"]),
+    *_rights("", ["pods", "persistentvolumeclaims"], ["list", "watch"]),
+    *_rights("", ["events"], ["list"]),
     *_rights("", ["pods/log", "services"], ["get"]),
     *_rights("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
 )

@@ -50,7 +50,7 @@ async def _ask(url: str) -> Traffic:
             aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
-            verdict = Traffic.ANSWERS if answer.status == 200 else Traffic.UNREACHABLE
+            verdict = Traffic.ANSWERS if answer.status == 200 else Traffic.REFUSES
             return Traffic(verdict, shown, f"status {answer.status}")
     except TimeoutError:
         return Traffic(Traffic.UNREACHABLE, shown, f"no answer within {SECONDS:g} s")

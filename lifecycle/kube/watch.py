@@ -14,7 +14,7 @@ from lifecycle.model import DATABASES, Exit, Observed
 from lifecycle.ports import Clock
 from lifecycle.topology import Topology
 
-SLACK = 1 / 6
+OVERTIME = 1 / 6
 """A server that is silent for this much longer than a watch lasts counts as hung: 30 s and 5 s (kubernetes 37)."""
 
 
@@ -149,7 +149,7 @@ class Pictures:
             "timeoutSeconds": f"{self._seconds:g}",
         }
         path = paths.all_of(mirror.resource, self._namespace)
-        async with aclosing(self._door.follow(path, params, silence=self._seconds * (1 + SLACK))) as events:
+        async with aclosing(self._door.follow(path, params, silence=self._seconds * (1 + OVERTIME))) as events:
             async for event in events:
                 told = True
                 mirror.apply(event)

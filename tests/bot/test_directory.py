@@ -84,7 +84,7 @@ def people(slack: Slack, time: Time) -> Directory:
 
 
 async def test_a_profile_is_what_users_info_says(people: Directory, slack: Slack) -> None:
-    expected = Profile(team_id="T0HOME", name="Alice", tz="Europe/Berlin", is_app_user=True)
+    expected = Profile(team_id="T0HOME", name="Alice", is_app_user=True)
     assert await people.profile(ALICE) == expected
     assert slack.calls == ["users.info U0ALICE"]
 

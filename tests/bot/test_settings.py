@@ -77,12 +77,12 @@ def test_the_default_database_is_in_the_data_directory(tmp_path: Path) -> None:
 def test_the_environment_has_the_last_word(tmp_path: Path) -> None:
     given = {
         "SLACK_API_URL": "http://127.0.0.1:9/api",
-        "TML_BOT_DATABASE_URL": "postgresql+asyncpg://tml:pw@db/tml",
+        "TML_BOT_DATABASE_URL": "sqlite+aiosqlite:////pw/tml-bot.db",
         "KUBECONFIG": "/a:/b",
     }
     settings = load(tmp_path, SMALL, TOKENS | given)
     assert settings.slack_api_url == "http://127.0.0.1:9/api/"
-    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://tml:pw@db/tml"
+    assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:////pw/tml-bot.db"
     assert settings.kubeconfig == "/a:/b"
     assert "pw" not in repr(settings)
 
@@ -301,8 +301,8 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         (TOKENS | {"SLACK_BOT_TOKEN": APP}, "SLACK_BOT_TOKEN: expected a token that begins with xoxb-"),
         (TOKENS | {"SLACK_APP_TOKEN": "geheim"}, "SLACK_APP_TOKEN: expected a token that begins with xapp-"),
         (
-            TOKENS | {"TML_BOT_DATABASE_URL": "mysql://u:geheim@h/d"},
-            "TML_BOT_DATABASE_URL: expected an address that begins with sqlite+aiosqlite:// or postgresql+DRIVER://",
+            TOKENS | {"TML_BOT_DATABASE_URL": "postgresql+asyncpg://u:geheim@h/d"},
+            "TML_BOT_DATABASE_URL: expected an SQLite address, which begins with sqlite+aiosqlite://",
         ),
         (
             TOKENS | {"SLACK_API_URL": "https://u:geheim@h/"},
@@ -320,7 +320,7 @@ SECRETS = ("BotSecret", "AppSecret", "geheim")
 
 
 def test_no_repr_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
-    given = TOKENS | {"TML_BOT_DATABASE_URL": "postgresql+asyncpg://tml:geheim@db/tml"}
+    given = TOKENS | {"TML_BOT_DATABASE_URL": "sqlite+aiosqlite:////geheim/tml-bot.db"}
     settings = load(tmp_path, WHOLE, given)
     for text in (repr(settings), str(settings), str(dataclasses.asdict(dataclasses.replace(settings, clusters={})))):
         assert not any(secret in text for secret in SECRETS)

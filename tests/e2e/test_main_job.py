@@ -1,6 +1,7 @@
 """A cluster stopped and started from Slack, with everything people see on the way."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sandbox import Sandbox, tml
 from sandbox.kubernetes import FAULT_ANNOTATION
 from sandbox.kubernetes.faults import Fault
 from sandbox.kubernetes.resources import CLAIMS, DEPLOYMENTS, PODS, SECRETS, SERVICES, STATEFULSETS
-from tests.e2e.town import PATIENCE, Town, town, words_of
+from tests.e2e.town import PATIENCE, SCALE, Town, bot, town, words_of
 
 PROD = tml.PROD_NAMESPACE
 STAGING = tml.STAGING_NAMESPACE
@@ -162,7 +163,7 @@ async def test_a_start_that_fails_names_pod_and_reason_and_the_same_command_goes
 async def test_a_restart_rolls_cm_and_leaves_traffic_alone(place: Town) -> None:
     before = pods(place, "cm-deploy")
     live = await place.orders("carol", "restart staging cm because new certificate", "ops")
-    await place.until_says(live, "Restarted staging: new certificate")
+    await place.until_says(live, "Restarted cm of staging: new certificate")
     after = pods(place, "cm-deploy")
     assert before
     assert after
@@ -178,7 +179,7 @@ def pods(place: Town, prefix: str) -> set[str]:
 async def test_a_restart_that_would_take_the_only_database_down_needs_the_word(place: Town) -> None:
     assert "--downtime" in words_of(await place.types("carol", "restart staging sql"))
     live = await place.orders("carol", "restart staging sql --downtime", "ops")
-    await place.until_says(live, "Restarted staging")
+    await place.until_says(live, "Restarted sql of staging")
 
 
 async def test_counts_that_nobody_remembers_come_from_cm_and_are_confirmed_even_outside_production(
@@ -233,12 +234,39 @@ async def test_status_says_when_the_cluster_is_no_longer_as_it_was_left(place: T
     assert "nosql has 1 replicas" in text
 
 
+async def test_a_workload_that_somebody_deleted_is_named_by_status_and_before_a_start(place: Town) -> None:
+    await place.until_says(await place.orders("carol", "stop staging", "ops"), "Stopped staging")
+    place.box.kubernetes.store.delete(STATEFULSETS, STAGING, "cache-set-0")
+    gone = "cache is gone: there is no statefulset/cache-set-0 any more"
+    assert gone in words_of(await place.types("dave", "status staging"))
+    card = await place.types("carol", "start staging")
+    assert gone in words_of(card)
+    assert "confirm" in str(card.blocks)
+
+
+async def test_what_somebody_did_by_hand_is_not_blamed_on_the_last_operation(place: Town) -> None:
+    await place.until_says(await place.orders("carol", "stop staging", "ops"), "Stopped staging")
+    await place.until_says(await place.orders("alice", "start staging", "ops"), "Started staging")
+    store = place.box.kubernetes.store
+    for resource in (STATEFULSETS, DEPLOYMENTS):
+        for found in store.list(resource, STAGING):
+            store.change(resource, STAGING, found["metadata"]["name"], lambda o: o["spec"].update(replicas=0))
+    await place.box.kubernetes.stopped(STAGING)
+    answer = words_of(await place.types("carol", "stop staging"))
+    assert "already stopped" in answer
+    assert "not by this bot" in answer
+    assert "<@U0CAROL>" not in answer
+
+
 async def test_a_killed_database_is_a_warning_in_the_thread(place: Town) -> None:
     break_workload(place.box, "mysql-set-0", "slow-stop", STAGING)
     live = await place.orders("carol", "stop staging", "ops")
     await place.until_says(live, "Stopped staging")
     assert "was KILLED (exit 137)" in place.thread(live)
 
+
+SECONDS = 10.0
+"""Trouble may cost so much; a start that waits for its deadline takes more than twenty minutes."""
 
 WATCH_FAULTS = [
     Fault("silent", verb="watch", times=4),
@@ -254,6 +282,7 @@ WATCH_FAULTS = [
 async def test_trouble_on_the_wire_costs_seconds_and_not_the_start(fault: Fault, place: Town) -> None:
     await place.until_says(await place.orders("carol", "stop staging", "ops"), "Stopped staging")
     answer = await place.types("carol", "start staging")
+    begun = time.monotonic()
     place.box.kubernetes.faults.add(fault)
     assert "Starting staging" in words_of(answer)
     live = await place.box.slack.until(
@@ -262,6 +291,8 @@ async def test_trouble_on_the_wire_costs_seconds_and_not_the_start(fault: Fault,
         "the live message",
     )
     await place.until_says(live, "Started staging")
+    assert time.monotonic() - begun < SECONDS
+    assert fault.met == fault.times, "all of the trouble came"
 
 
 async def test_reading_commands_answer_privately_and_change_nothing(place: Town) -> None:
@@ -291,13 +322,25 @@ async def test_reading_commands_answer_privately_and_change_nothing(place: Town)
 
 async def test_no_secret_of_the_cluster_is_seen_anywhere(place: Town) -> None:
     break_workload(place.box, "mysql-set-0", "crash-loop", STAGING)
-    await place.until_says(await place.orders("carol", "restart staging cm", "ops"), "Restarted staging")
+    await place.until_says(await place.orders("carol", "restart staging cm", "ops"), "Restarted cm of staging")
     await place.types("carol", "status staging")
     seen = str([(call.arguments, call.result) for call in place.box.slack.calls])
     seen += str(await place.audit())
     seen += (place.box.folder / "tml-bot.db").read_bytes().decode(errors="replace")
     assert "CANARY" not in seen
     assert place.box.slack.bot_token not in seen
+
+
+async def test_a_context_that_cannot_be_loaded_keeps_no_other_cluster_from_being_served(tmp_path: Path) -> None:
+    async with sandbox.start(tmp_path, time_scale=SCALE, limits=None) as box:
+        configuration = box.write_configuration()
+        configuration.write_text(configuration.read_text().replace("context: sandbox", "context: elsewhere", 1))
+        async with bot(box, configuration):
+            place = Town(box)
+            assert "staging is running" in words_of(await place.types("dave", "status staging"))
+            answer = words_of(await place.types("alice", "stop prod"))
+            assert "cannot ask Kubernetes: context elsewhere of the kubeconfig cannot be loaded" in answer
+            assert "Nothing was changed" in answer
 
 
 async def test_the_sandbox_is_what_the_command_prints(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sandbox.slack import Message, Reply
 from storage.audit import AuditLog, Recorded
 from storage.database import open_database
 
-FAST = Timing(Pace(posts=0.02, updates=0.05, hopeless=1.0, trouble=0.05), watch_seconds=0.6)
+FAST = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=0.6)
 SCALE = 0.002
 PATIENCE = 20.0
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from lifecycle.errors import ClusterError, Conflict, LeaseLost
+from lifecycle.errors import ClusterError, Conflict, Gone, LeaseHeld, LeaseLost
 from lifecycle.model import (
     Action,
     Diagnosis,
@@ -68,6 +68,10 @@ class FakeCluster:
     exits: list[Exit] = field(default_factory=list)
     killed: set[Ref] = field(default_factory=set)
     looks: int = 0
+    unstamped_at: dict[int, Ref] = field(default_factory=dict)
+    """By the number of the look: whose stamp somebody removes then."""
+    holders: list[str] = field(default_factory=list)
+    """Who is seen to hold the Lease at the next attempts."""
 
     def __post_init__(self) -> None:
         self.states = self.states or dict(self.found.observed.workloads)
@@ -80,6 +84,9 @@ class FakeCluster:
 
     @asynccontextmanager
     async def lease(self, holder: str, *, patience: float) -> AsyncIterator[Lease]:
+        if self.holders:
+            self.clock.advance(patience)
+            raise LeaseHeld(self.target.namespace, self.holders.pop(0))
         yield FakeLease()
 
     async def highest_epoch(self, topology: Topology) -> int:
@@ -87,6 +94,8 @@ class FakeCluster:
 
     async def stamp(self, topology: Topology, epoch: int, lease: Lease) -> None:
         for workload in topology:
+            if self.states[workload.ref].uid != workload.uid:
+                raise Gone(f"{workload.ref} was replaced by another object of the same name")
             if self.states[workload.ref].epoch > epoch:
                 raise Conflict("a higher epoch is stamped")
             if self.states[workload.ref].epoch < epoch:
@@ -176,6 +185,8 @@ class FakeWatch:
         cluster = self.cluster
         cluster.looks += 1
         assert cluster.looks < 5000, "the loop spins"
+        if ref := cluster.unstamped_at.get(cluster.looks):
+            cluster.states[ref] = replace(cluster.states[ref], epoch=0)
         if self.last is not None:
             cluster.move()
         seen = cluster.observed()

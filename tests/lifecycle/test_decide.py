@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.decide import PHASES, restart, start, stop
+from lifecycle.decide import PHASES, preflight, restart, start, stop
 from lifecycle.errors import AlreadyRunning, AlreadyStopped, CountsUnknown, Unsafe
 from lifecycle.model import (
     Action,
@@ -97,6 +97,9 @@ def in_order(goal: Goal) -> Callable[[Observed, Step], None]:
         if step.action is Action.SCALE_UP:
             needed = [need for need in goal.topology.needs_of(workload) if need.ref in goal.counts]
             assert all(observed[need].is_ready(need.ref.kind) for need in needed)
+        if step.action is Action.ROLLOUT_RESTART:
+            earlier = itertools.takewhile(lambda one: one.ref != step.workload, goal.scope)
+            assert all(restart.rolled(goal, observed, one) for one in earlier), "each seen ready before the next"
 
     return check
 
@@ -212,6 +215,21 @@ def test_scaling_is_refused_where_keda_owns_the_count() -> None:
 def test_other_owners_of_the_count_are_named_in_the_plan(owner: OwnerKind, says: str) -> None:
     found = values.discovery(workloads=(values.workload(Component.TM, owners=(Owner(owner, "gateway"),)),))
     assert says in plan(stop.goal(found), found).warnings[0]
+
+
+def test_owners_that_could_not_be_read_are_named_in_the_plan() -> None:
+    found = replace(values.discovery(), unread=("scaledobjects",))
+    assert "scaledobjects" in plan(stop.goal(found), found).warnings[0]
+
+
+def test_what_is_gone_or_missing_is_named_before_a_start() -> None:
+    found = values.discovery(workloads=(values.workload(Component.TM),), declared={(Component.SQL, 0): 1})
+    told = preflight.absent(found, [values.workload(Component.TM), values.workload(Component.CACHE)])
+    assert told == (
+        "cache is gone: there is no statefulset/cache-set-0 any more",
+        "sql is missing: cm of zone 0 declares 1, and there is no workload for it",
+    )
+    assert set(told) <= set(preflight.warnings(replace(found, absent=told)))
 
 
 COUNT_TABLE = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifecycle.decide import restart, start, stop
-from lifecycle.errors import Conflict, Forbidden, Retryable
+from lifecycle.errors import Conflict, Fenced, Forbidden, Retryable
 from lifecycle.model import Component, Discovery, Traffic, Verb
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan
@@ -157,6 +157,23 @@ async def test_a_workload_that_never_gets_ready_ends_in_a_diagnosis_at_the_deadl
         assert waited == pytest.approx(start.limit(goal).total_seconds(), abs=5)
 
 
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_taken_up_after_its_deadline_it_is_looked_at_before_it_is_judged(arrived: bool, tmp_path: Path) -> None:
+    found, goal = goal_of(Verb.STOP)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        journal = DatabaseJournal(database, cluster.clock)
+        taken = await journal.take(operation, "test/0", operation.epoch + 1)
+        taken = await journal.entered(taken, stop.limit(goal))
+        cluster.clock.advance(stop.limit(goal).total_seconds() + 1)
+        if arrived:
+            cluster.states = {one.ref: values.down(one) for one in found.workloads}
+        ended = await runner(cluster, database).run(taken, cluster)
+        assert ended.state is (State.DONE if arrived else State.FAILED)
+        assert not cluster.writes
+        assert ended.outcome is not None
+        assert len(ended.outcome.missing) == (0 if arrived else len(Component))
+
+
 async def test_a_failed_start_that_gets_ready_after_all_is_told(tmp_path: Path) -> None:
     found, goal = goal_of(Verb.START)
     tm = values.workload(Component.TM)
@@ -212,6 +229,45 @@ async def test_a_workload_replaced_by_a_namesake_is_not_touched(tmp_path: Path) 
         assert ended.outcome is not None
         assert "replaced" in (ended.outcome.error or "")
         assert not cluster.writes
+
+
+async def test_an_operation_that_another_process_carries_out_is_left_to_it(tmp_path: Path) -> None:
+    found, goal = goal_of(Verb.STOP)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        journal = DatabaseJournal(database, cluster.clock)
+        theirs = await journal.take(operation, "other/1", operation.epoch + 1)
+        cluster.holders = ["other/1", "other/1"]
+        ended = await runner(cluster, database).run(theirs, cluster)
+        assert ended.state is State.DONE, "it was taken up once the other one had let go of the Lease"
+
+
+async def test_an_operation_that_another_process_ended_is_not_ended_again(tmp_path: Path) -> None:
+    found, goal = goal_of(Verb.STOP)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        theirs = await runner(cluster, database).run(operation, cluster)
+        cluster.holders = ["other/1"]
+        with pytest.raises(Fenced):
+            await runner(cluster, database).run(theirs, cluster)
+
+
+async def test_a_bot_with_another_database_is_named_and_nothing_is_changed(tmp_path: Path) -> None:
+    found, goal = goal_of(Verb.STOP)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        cluster.holders = ["stranger/1"]
+        ended = await runner(cluster, database).run(operation, cluster)
+        assert ended.state is State.FAILED
+        assert ended.outcome is not None
+        assert "held by stranger/1" in (ended.outcome.error or "")
+        assert not cluster.writes
+
+
+async def test_a_stamp_that_somebody_removed_is_written_again(tmp_path: Path) -> None:
+    found, goal = goal_of(Verb.STOP)
+    nosql = values.workload(Component.NOSQL)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        cluster.unstamped_at = {5: nosql.ref}
+        ended = await runner(cluster, database).run(operation, cluster)
+        assert ended.state is State.DONE
 
 
 async def test_a_killed_database_is_a_warning_and_an_unseen_end_is_said(tmp_path: Path) -> None:

@@ -155,6 +155,16 @@ async def test_what_became_of_a_step_is_written_and_the_same_failure_told_once(s
     assert done.data["uid"] == "uid-9"
 
 
+async def test_a_step_that_was_done_and_that_somebody_undid_is_told_again(store: Store) -> None:
+    taken = await store.taken(a_stop())
+    await store.journal.record(taken, WAVE[:1], FOUND.observed)
+    await store.journal.did(taken, [Result(WAVE[0], "uid-9")])
+    await store.journal.record(taken, WAVE[:1], FOUND.observed)
+    assert await told(store, taken) == ["begun", "step", "step"]
+    entries = await store.audit.entries(kinds=["step"], newest_first=False)
+    assert [entry.data["undone"] for entry in entries] == [False, True]
+
+
 async def test_the_result_of_a_step_that_was_never_written_down_is_an_error(store: Store) -> None:
     taken = await store.taken(a_stop())
     with pytest.raises(ValueError, match="has no step"):

@@ -62,6 +62,14 @@ async def test_of_two_projectors_one_gets_to_write_down_its_message(store: Store
     assert sorted(news) == [0, 1]
 
 
+async def test_an_entry_stays_in_the_message_it_is_in(store: Store) -> None:
+    await wanted(store, "op-a", LIVE, "9")
+    assert await store.messages.posted("op-a", [LIVE], [1], "C0OPS", "1.1") == 1
+    await wanted(store, "op-a", LIVE)
+    assert await store.messages.posted("op-a", [LIVE], [2], "C0OPS", "1.2") == 0
+    assert await store.messages.posted("op-a", [LIVE], [2], "C0OPS", "1.1") == 1
+
+
 async def test_a_message_is_found_by_its_place_live_or_in_the_thread(store: Store) -> None:
     await wanted(store, "op-a", LIVE, "9", "10")
     await store.messages.posted("op-a", [LIVE], [1], "C0OPS", "1.1")

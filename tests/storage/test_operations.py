@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TypeVar
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from lifecycle.decide import stop
 from lifecycle.errors import ClusterBusy
 from lifecycle.model import (
+    Action,
     Claim,
     Component,
     Container,
@@ -25,6 +27,7 @@ from lifecycle.model import (
     Pod,
     Probe,
     Ref,
+    Step,
     Target,
     Traffic,
     Verb,
@@ -116,16 +119,15 @@ async def test_the_first_epoch_is_the_highest_of_earlier_operations(store: Store
     assert (await store.operations.begin(*planned(elsewhere))).epoch == 0
 
 
-async def test_operations_are_found_newest_first_and_page_by_page(store: Store) -> None:
+async def test_operations_are_found_newest_first(store: Store) -> None:
     for number in range(4):
         operation = a_stop if number % 2 else a_start
         await store.run(operation(f"op-{number:06}"), State.FAILED if number == 3 else State.DONE, 60)
     running = await store.operations.begin(*planned(a_start("op-000004")))
     operations = store.operations
-    assert [one.id for one in await operations.history("prod", limit=2)] == ["op-000004", "op-000003"]
-    page = await operations.history(limit=2, before="op-000003")
-    assert [one.id for one in page] == ["op-000002", "op-000001"]
-    assert await operations.history("staging") == ()
+    assert [one.id for one in await operations.history(["prod"], limit=2)] == ["op-000004", "op-000003"]
+    assert len(await operations.history(["staging", "prod"])) == len(await operations.history()) == 5
+    assert await operations.history(["staging"]) == await operations.history([]) == ()
     assert await operations.running_on("prod") == running
     assert await operations.running_on("staging") is None
     latest = await operations.latest("prod", Verb.STOP, State.DONE)
@@ -152,13 +154,42 @@ async def test_counts_are_remembered_only_of_what_a_stop_really_took_down(store:
     assert await store.operations.remembered_counts("staging") == {}
 
 
+WHOLE = tuple(Step(Action.SCALE_TO_ZERO, values.workload(component).ref, 1) for component in Component)
+
+
+def keys(steps: Sequence[Step]) -> frozenset[str]:
+    return frozenset(step.key for step in steps)
+
+
+async def stopped(store: Store, number: int, steps: Sequence[Step], seconds: float, state: State = State.DONE) -> None:
+    """A stop that took these steps, the first of them twice, in so many seconds."""
+    taken = await store.taken(replace(a_stop(f"op-{number:06}"), begun_at=store.clock.now()))
+    for sent in (steps, steps[:1]):
+        await store.journal.record(taken, sent, values.discovery().observed)
+    store.clock.advance(seconds)
+    await store.journal.finished(taken, Outcome(state))
+
+
 async def test_the_usual_time_is_the_median_of_the_last_five_that_went_well(store: Store) -> None:
-    assert await store.operations.usual_seconds("prod", Verb.STOP) is None
+    usual = store.operations.usual_seconds
+    assert await usual("prod", Verb.STOP, keys(WHOLE)) is None
     for number, seconds in enumerate((9000, 100, 130, 90, 110, 120)):
-        await store.run(a_stop(f"op-{number:06}"), State.DONE, seconds)
-    await store.run(a_stop("op-000009"), State.FAILED, 5)
-    assert await store.operations.usual_seconds("prod", Verb.STOP) == 110
-    assert await store.operations.usual_seconds("prod", Verb.START) is None
+        await stopped(store, number, WHOLE, seconds)
+    await stopped(store, 9, WHOLE, 5, State.FAILED)
+    assert await usual("prod", Verb.STOP, keys(WHOLE)) == 110
+    assert await usual("prod", Verb.START, keys(WHOLE)) is None
+    assert await usual("staging", Verb.STOP, keys(WHOLE)) is None
+
+
+async def test_the_usual_time_of_a_part_says_nothing_of_the_whole_nor_of_another_part(store: Store) -> None:
+    usual = store.operations.usual_seconds
+    for number, (steps, seconds) in enumerate([(WHOLE, 300), (WHOLE[:2], 20), (WHOLE[1:3], 40), ((), 3)]):
+        await stopped(store, number, steps, seconds)
+    assert await usual("prod", Verb.STOP, keys(WHOLE)) == 300
+    assert await usual("prod", Verb.STOP, keys(WHOLE[:2])) == 20
+    assert await usual("prod", Verb.STOP, keys(WHOLE[1:3])) == 40
+    assert await usual("prod", Verb.STOP, keys(WHOLE[:3])) is None
+    assert await usual("prod", Verb.STOP, frozenset()) == 3, "what had only to be seen ready"
 
 
 async def test_a_failed_start_is_followed_until_it_is_old_late_or_not_the_newest(store: Store) -> None:

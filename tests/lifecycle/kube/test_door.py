@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.aio.client import Configuration
 
 from lifecycle.errors import Conflict, Forbidden, Gone, Invalid, Retryable
@@ -94,8 +95,8 @@ async def test_expired_credentials_are_read_again_once(api: KubernetesSandbox, t
     api.server.tokens["new"] = Identity("bot")
     api.kubeconfig(path, {"local": None}, {"local": "old"})
     async with connect("local", kubeconfig=str(path)) as door:
-        with pytest.raises(Forbidden):
-            await door.get(TM)
+        with pytest.raises(Retryable, match="401"):
+            await door.get_once(TM)
         api.kubeconfig(path, {"local": None}, {"local": "new"})
         found = await asyncio.gather(*(door.get(TM) for _ in range(5)))
     assert len(found) == 5
@@ -105,8 +106,57 @@ async def test_one_refused_request_is_no_refusal(api: KubernetesSandbox, door: D
     api.faults.add(Fault("unauthorized", times=1))
     assert await door.get(TM)
     api.faults.add(Fault("unauthorized", times=2))
+    with pytest.raises(Retryable, match="401"):
+        await door.get_once(TM)
+
+
+async def test_who_may_not_is_forbidden_and_not_tried_again(api: KubernetesSandbox, door: Door) -> None:
+    fault = api.faults.add(Fault("status", status=403))
     with pytest.raises(Forbidden):
         await door.get(TM)
+    assert fault.met == 1
+
+
+async def test_a_credential_plugin_that_fails_is_retryable_and_may_work_the_next_time(
+    api: KubernetesSandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.server.tokens["fresh"] = Identity("bot")
+    answer = tmp_path / "answer.json"
+    path = with_plugin(api, tmp_path / "kubeconfig", f"cat {answer}")
+    async with connect("local", kubeconfig=str(path)) as door:
+        with pytest.raises(Retryable, match="context local of the kubeconfig: its credential plugin"):
+            await door.get_once(TM)
+        answer.write_text(
+            '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
+        )
+        assert await door.get_once(TM)
+        del api.server.tokens["fresh"]
+        answer.unlink()
+        with pytest.raises(Retryable, match="its credential plugin"):
+            await door.get_once(TM)
+
+
+def with_plugin(api: KubernetesSandbox, path: Path, command: str) -> Path:
+    """A kubeconfig whose user's token comes from this shell command."""
+    api.kubeconfig(path, {"local": None}, {"local": "unused"})
+    written = yaml.safe_load(path.read_text())
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", command]}
+    for user in written["users"]:
+        user["user"] = {"exec": plugin}
+    path.write_text(yaml.safe_dump(written))
+    return path
+
+
+async def test_a_context_that_is_missing_is_invalid_until_it_is_there(api: KubernetesSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    api.kubeconfig(path, {"other": None})
+    async with Connections(kubeconfig=str(path)) as connections:
+        door, other = await connections.to("local"), await connections.to("other")
+        with pytest.raises(Invalid, match="context local of the kubeconfig"):
+            await door.get(TM)
+        assert await other.get(TM), "one that cannot be loaded keeps no other from being asked"
+        api.kubeconfig(path, {"local": None})
+        assert await door.get(TM)
 
 
 async def test_the_bot_names_itself(api: KubernetesSandbox, door: Door) -> None:
@@ -130,18 +180,18 @@ async def test_no_token_is_in_the_error_of_a_kubeconfig(tmp_path: Path) -> None:
         "current-context: a\nclusters: []\ncontexts: [{name: a, context: {cluster: b, user: c}}]\n"
         "users: [{name: c, user: {token: CANARY}}]\n"
     )
-    with pytest.raises(Invalid, match="context a of the kubeconfig") as raised:
-        async with connect("a", kubeconfig=str(path)):
-            pass
+    async with connect("a", kubeconfig=str(path)) as door:
+        with pytest.raises(Invalid, match="context a of the kubeconfig") as raised:
+            await door.get(TM)
     assert "CANARY" not in str(raised.value)
     assert raised.value.__cause__ is None
 
 
 async def test_outside_of_a_cluster_there_is_no_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(Invalid, match="the service account of this pod"):
-        async with connect(None):
-            pass
+    async with connect(None) as door:
+        with pytest.raises(Invalid, match="the service account of this pod"):
+            await door.get(TM)
 
 
 async def test_a_certificate_that_cannot_be_read_is_told_without_its_content(tmp_path: Path) -> None:
@@ -150,9 +200,9 @@ async def test_a_certificate_that_cannot_be_read_is_told_without_its_content(tmp
         "current-context: a\ncontexts: [{name: a, context: {cluster: b, user: c}}]\nusers: [{name: c, user: {}}]\n"
         "clusters: [{name: b, cluster: {server: 'https://b', certificate-authority-data: Q0FOQVJZ}}]\n"
     )
-    with pytest.raises(Invalid, match="certificates for https://b") as raised:
-        async with connect("a", kubeconfig=str(path)):
-            pass
+    async with connect("a", kubeconfig=str(path)) as door:
+        with pytest.raises(Invalid, match="certificates for https://b") as raised:
+            await door.get(TM)
     assert "CANARY" not in repr(raised.value)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.errors import Conflict, Invalid, LeaseLost
+from lifecycle.errors import Conflict, Gone, Invalid, LeaseLost
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.read import EPOCH, OPERATION, REPLICAS, RESTARTED_BY
@@ -139,7 +139,7 @@ async def test_a_workload_made_anew_is_not_the_one_that_was_decided_upon(
     api.store.delete(DEPLOYMENTS, PROD_NAMESPACE, TM.name)
     await cluster.stamp(topology, 2, Held())  # one that is gone needs no stamp
     api.apply([one for one in prod() if one["metadata"]["name"] == TM.name])
-    with pytest.raises(Conflict, match="another object"):
+    with pytest.raises(Gone, match="replaced by another object"):
         await cluster.stamp(topology, 3, Held())
     with pytest.raises(Conflict):
         await cluster.do(Step(Action.SCALE_TO_ZERO, TM, 2), topology, 2, Held(), "op-1")

@@ -14,7 +14,7 @@ from tests.lifecycle.kube.conftest import cluster_at
 async def test_a_gateway_answers_once_the_cluster_is_ready(api: KubernetesSandbox, door: Door) -> None:
     url = f"{api.url}/sandbox/traffic/{PROD_NAMESPACE}/mashping"
     before = await cluster_at(door).traffic(f"{url}?key=CANARY")
-    assert before == Traffic(Traffic.UNREACHABLE, url, "status 503")
+    assert before == Traffic(Traffic.REFUSES, url, "status 503")
     api.apply(prod())
     await api.ready(PROD_NAMESPACE)
     assert await cluster_at(door).traffic(url) == Traffic(Traffic.ANSWERS, url, "status 200")

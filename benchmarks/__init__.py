@@ -1,0 +1,1 @@
+"""Figures as measured, on this machine: `python -m benchmarks`."""

@@ -64,7 +64,7 @@ class Sandbox:
                 prod=tml.PROD_NAMESPACE,
                 staging=tml.STAGING_NAMESPACE,
                 url=self.kubernetes.url,
-                **{phase: max(2, round(60 * minutes * self.time_scale)) for phase, minutes in MINUTES.items()},
+                **{phase: max(6, round(60 * minutes * self.time_scale)) for phase, minutes in MINUTES.items()},
             )
         )
         return path

@@ -171,7 +171,7 @@ async def test_what_is_written_is_whole_seconds_and_a_foreign_duration_is_obeyed
     await died(door, timing=replace(QUICK, duration=2))
     assert api.store.get(LEASES, PROD_NAMESPACE, NAME)["spec"]["leaseDurationSeconds"] == 2
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(QUICK.duration * 3), cluster_at(door).lease("bot-2", patience=0):
+        async with asyncio.timeout(1.4), cluster_at(door).lease("bot-2", patience=0):
             pass
 
 

@@ -18,7 +18,7 @@ from sandbox.kubernetes import KubernetesSandbox
 from sandbox.tml import PROD_NAMESPACE
 
 SCALE = 0.001
-QUICK = LeaseTiming(renew=0.15, trust=0.9, duration=1.35, retry=0.02)
+QUICK = LeaseTiming(renew=0.15, trust=0.6, duration=0.95, retry=0.02)
 """The real times by thirty or so: a busy machine may stall for a tenth of a second."""
 TIMEOUTS = Timeouts(connect=0.5, read=0.5, whole=2, write=0.12)
 

@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from lifecycle.decide import PHASES
 from lifecycle.decide.preflight import warnings
+from lifecycle.decide.start import kept
 from lifecycle.model import Action, Component, Discovery, Observed, Ref, Step, Target, Verb, WorkloadState
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
@@ -88,7 +89,7 @@ def plan(goal: Goal, discovery: Discovery) -> Plan:
         goal=goal,
         waves=tuple(wave for phase in PHASES[goal.verb] for wave in waves(phase, goal, discovery.observed)),
         uids=tuple(sorted([w.uid for w in goal.scope] + [claim.uid for claim in discovery.observed.claims])),
-        warnings=warnings(discovery),
+        warnings=(*warnings(discovery), *(kept(goal, discovery.observed) if goal.verb is Verb.START else ())),
     )
 
 

@@ -91,6 +91,17 @@ def _unknown(workload: Workload) -> str:
     )
 
 
+def kept(goal: Goal, observed: Observed) -> tuple[str, ...]:
+    """What runs with another count than the last stop remembered, in words: a start does not scale it."""
+    running = [one for one in goal.scope if goal.sources.get(one.ref) is Source.RUNNING]
+    return tuple(
+        f"{one.label} runs with {observed[one].replicas} and stays so, though the last stop took away "
+        f"{observed[one].remembered}"
+        for one in running
+        if observed[one].remembered not in (None, observed[one].replicas)
+    )
+
+
 def steps(goal: Goal, observed: Observed) -> list[Step]:
     """The scale-ups that may go now: of what is down, all whose needs are ready."""
     return [

@@ -232,6 +232,14 @@ def test_what_is_gone_or_missing_is_named_before_a_start() -> None:
     assert set(told) <= set(preflight.warnings(replace(found, absent=told)))
 
 
+def test_a_count_that_somebody_changed_behind_the_bot_is_named_before_a_start_leaves_it() -> None:
+    tm, cm = values.workload(Component.TM), values.workload(Component.CM)
+    found = values.discovery({Component.TM: replace(values.ready(tm), remembered=2), Component.CM: values.down(cm)})
+    assert plan(start.goal(found, {}, {}), found).warnings == (
+        "tm runs with 1 and stays so, though the last stop took away 2",
+    )
+
+
 COUNT_TABLE = [
     # running, typed, remembered, database, declared -> count, source
     ((2, 5, 3, 4, 1), 2, Source.RUNNING),

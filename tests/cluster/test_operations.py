@@ -81,7 +81,7 @@ def is_scaling(entry: Json, box: Box) -> bool:
 async def test_a_restart_rolls_cm_and_leaves_the_rest_alone(place: Place, measured: Measured) -> None:
     here, box = place
     before, watch = await box.identities("pods"), Stopwatch(box.plane)
-    await done(here, "restart staging cm because new certificate", "Restarted staging: new certificate")
+    await done(here, "restart staging cm because new certificate", "Restarted cm of staging: new certificate")
     measured(watch.row("restart cm, rolling"))
     after = await box.identities("pods")
     assert {name[:9] for name, _ in before - after} == {"cm-deploy"}
@@ -92,7 +92,7 @@ async def test_a_restart_of_the_database_goes_down_and_comes_up_again(place: Pla
     here, box = place
     before, watch = await box.replicas(), Stopwatch(box.plane)
     assert "--downtime" in words_of(await here.types("carol", "restart staging sql"))
-    await done(here, "restart staging sql --downtime", "Restarted staging")
+    await done(here, "restart staging sql --downtime", "Restarted sql of staging")
     measured(watch.row("restart sql, with downtime"))
     assert await box.replicas() == before
 

@@ -156,7 +156,7 @@ class Execution:
             uid = observed[workload].uid
             if uid is not None and uid != workload.uid:
                 raise Stopped(f"{workload.ref} was replaced by another object of the same name")
-            if uid is None and self.operation.verb is not Verb.STOP:
+            if uid is None:  # a stop keeps every object: one that is gone must not pass for stopped
                 raise Stopped(f"{workload.ref} was deleted")
 
     async def _tell_when_slow(self, phase: Phase) -> None:

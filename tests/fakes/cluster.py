@@ -70,6 +70,8 @@ class FakeCluster:
     looks: int = 0
     unstamped_at: dict[int, Ref] = field(default_factory=dict)
     """By the number of the look: whose stamp somebody removes then."""
+    deleted_at: dict[int, Ref] = field(default_factory=dict)
+    """By the number of the look: which workload somebody deletes then."""
     holders: list[str] = field(default_factory=list)
     """Who is seen to hold the Lease at the next attempts."""
 
@@ -185,6 +187,8 @@ class FakeWatch:
         cluster = self.cluster
         cluster.looks += 1
         assert cluster.looks < 5000, "the loop spins"
+        if ref := cluster.deleted_at.get(cluster.looks):
+            cluster.states[ref] = WorkloadState(uid=None)
         if ref := cluster.unstamped_at.get(cluster.looks):
             cluster.states[ref] = replace(cluster.states[ref], epoch=0)
         if self.last is not None:

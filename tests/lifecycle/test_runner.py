@@ -231,6 +231,18 @@ async def test_a_workload_replaced_by_a_namesake_is_not_touched(tmp_path: Path) 
         assert not cluster.writes
 
 
+@pytest.mark.parametrize("verb", list(Verb))
+async def test_a_workload_that_somebody_deletes_meanwhile_never_passes_for_done(verb: Verb, tmp_path: Path) -> None:
+    found, goal = goal_of(verb)
+    tm = values.workload(Component.TM)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        cluster.deleted_at = {2: tm.ref}
+        ended = await runner(cluster, database).run(operation, cluster)
+        assert ended.state is State.FAILED
+        assert ended.outcome is not None
+        assert ended.outcome.error == f"{tm.ref} was deleted"
+
+
 async def test_an_operation_that_another_process_carries_out_is_left_to_it(tmp_path: Path) -> None:
     found, goal = goal_of(Verb.STOP)
     async with stage(tmp_path, found, goal) as (cluster, operation, database):

@@ -2,14 +2,19 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sandbox.kubernetes.clock import Clock
 from sandbox.kubernetes.controllers.claims import Claims
+from sandbox.kubernetes.controllers.content_protection import ContentProtection
+from sandbox.kubernetes.controllers.csi_driver import Driver
 from sandbox.kubernetes.controllers.deployment import Deployments
+from sandbox.kubernetes.controllers.external_provisioner import Provisioner
 from sandbox.kubernetes.controllers.garbage import Garbage
+from sandbox.kubernetes.controllers.group_contents import GroupContents
+from sandbox.kubernetes.controllers.group_snapshots import GroupContentProtection, GroupSnapshots
 from sandbox.kubernetes.controllers.kubelet import Kubelet
 from sandbox.kubernetes.controllers.namespaces import Namespaces
 from sandbox.kubernetes.controllers.object_faults import FAULT_ANNOTATION, ObjectFault
@@ -18,7 +23,10 @@ from sandbox.kubernetes.controllers.reclaiming import Reclaiming
 from sandbox.kubernetes.controllers.replicaset import ReplicaSets
 from sandbox.kubernetes.controllers.services import Services
 from sandbox.kubernetes.controllers.shell import Shell
+from sandbox.kubernetes.controllers.snapshot_contents import SnapshotContents
+from sandbox.kubernetes.controllers.snapshots import Snapshots
 from sandbox.kubernetes.controllers.statefulset import StatefulSets
+from sandbox.kubernetes.controllers.storage_faults import FAULT_TEXT, FAULT_TIMES, StorageFault
 from sandbox.kubernetes.controllers.work import Crew, Work
 from sandbox.kubernetes.faults import Faults
 from sandbox.kubernetes.kubeconfig import write_kubeconfig
@@ -27,6 +35,7 @@ from sandbox.kubernetes.resources import (
     DEPLOYMENTS,
     NAMESPACES,
     PODS,
+    RESOURCES,
     SERVICES,
     STATEFULSETS,
     Object,
@@ -38,7 +47,15 @@ from sandbox.kubernetes.store import Store
 from sandbox.kubernetes.volumes import Volumes
 from sandbox.kubernetes.writes import Write
 
-__all__ = ["FAULT_ANNOTATION", "KubernetesSandbox", "ObjectFault", "start"]
+__all__ = [
+    "FAULT_ANNOTATION",
+    "FAULT_TEXT",
+    "FAULT_TIMES",
+    "KubernetesSandbox",
+    "ObjectFault",
+    "StorageFault",
+    "start",
+]
 
 ADMIN = "kubectl"
 
@@ -76,18 +93,18 @@ class KubernetesSandbox:
         """
         for manifest in manifests:
             resource = of_kind(manifest["apiVersion"], manifest["kind"])
-            if resource is None:
+            if resource is None or not self.server.discovery.serves(resource):
                 raise KeyError(f"{manifest['apiVersion']} {manifest['kind']} is not served")
             metadata = manifest["metadata"]
             found = self.store.find(resource, metadata.get("namespace"), metadata["name"])
             if found is None:
                 self.store.create(resource, manifest, actor=ADMIN)
             elif resource is not NAMESPACES:
-                self.store.update(resource, _with_allocated(resource, manifest, found), actor=ADMIN)
+                self.store.update(resource, _with_given(resource, manifest, found), actor=ADMIN)
 
     def annotate(self, resource: Resource, namespace: str | None, name: str, key: str, value: str | None) -> None:
         """Set an annotation of an object, or remove it: with FAULT_ANNOTATION, an object fault and its repair."""
-        if key == FAULT_ANNOTATION and value is not None:
+        if key == FAULT_ANNOTATION and value is not None and value not in [*StorageFault]:
             ObjectFault(value)  # a mistyped one would do nothing, silently
 
         def write(found: Object) -> None:
@@ -97,6 +114,20 @@ class KubernetesSandbox:
                 annotations[key] = value
 
         self.store.change(resource, namespace, name, write, actor=ADMIN)
+
+    def storage_fault(
+        self,
+        namespace: str,
+        claim: str,
+        fault: StorageFault | None,
+        *,
+        times: int | None = None,
+        text: str | None = None,
+    ) -> None:
+        """Have the storage fail a claim, so often and in these words; None repairs it."""
+        self.annotate(CLAIMS, namespace, claim, FAULT_TIMES, None if times is None else str(times))
+        self.annotate(CLAIMS, namespace, claim, FAULT_TEXT, text)
+        self.annotate(CLAIMS, namespace, claim, FAULT_ANNOTATION, fault)
 
     async def until(self, condition: Callable[[Store], bool], timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """Wait until the condition holds, looking again at every change. Real seconds. Raises TimeoutError."""
@@ -139,12 +170,13 @@ class KubernetesSandbox:
 
 @asynccontextmanager
 async def start(
-    *, time_scale: float = 1.0, data_dir: Path | None = None, port: int = 0
+    *, time_scale: float = 1.0, data_dir: Path | None = None, port: int = 0, without: Collection[str] = ()
 ) -> AsyncIterator[KubernetesSandbox]:
     """A sandbox for as long as the context lasts. Raises, at its end at the latest, what a controller failed with.
 
     `time_scale` is how many real seconds a simulated one takes; `data_dir` holds the volumes' bytes, by default in a
-    temporary folder; `port` 0 is any free one.
+    temporary folder; `port` 0 is any free one; `without` names API groups that nobody has defined here, such as
+    `snapshot.storage.k8s.io`.
     """
     store = Store(Clock(time_scale))
     crew = Crew()
@@ -154,7 +186,8 @@ async def start(
         kubelet = Kubelet(store, volumes, crew)
         _add_controllers(work, store, volumes, kubelet)
         shell = Shell(kubelet, volumes)
-        server = ApiServer(store, pod_logs=kubelet.logs, pod_exec=shell.run, port=port)
+        served = [resource for resource in RESOURCES if resource.group not in without]
+        server = ApiServer(store, pod_logs=kubelet.logs, pod_exec=shell.run, port=port, served=served)
         sandbox = KubernetesSandbox(server, volumes, kubelet, shell, crew)
         server.traffic = sandbox.traffic
         try:
@@ -169,13 +202,21 @@ async def start(
 
 
 def _add_controllers(work: Work, store: Store, volumes: Volumes, kubelet: Kubelet) -> None:
+    driver = Driver(store, volumes, work)
     work.tell(kubelet.saw)
     work.add(
         StatefulSets(store),
         ReplicaSets(store),
         Deployments(store, work),
-        Claims(store, volumes, work),
+        Claims(store),
+        Provisioner(store, volumes, driver, work),
         Reclaiming(store, volumes, work),
+        Snapshots(store, work),
+        ContentProtection(store),
+        SnapshotContents(store, driver, work),
+        GroupSnapshots(store, work),
+        GroupContentProtection(store),
+        GroupContents(store, driver, work),
         Services(store, work),
         Garbage(store),
         Namespaces(store),
@@ -191,11 +232,13 @@ def _folder(given: Path | None) -> Iterator[Path]:
         yield Path(made)
 
 
-def _with_allocated(resource: Resource, manifest: Object, found: Object) -> Object:
+def _with_given(resource: Resource, manifest: Object, found: Object) -> Object:
     """A manifest does not know what the cluster has given to the object since."""
     given = {SERVICES: ("clusterIP", "clusterIPs"), CLAIMS: ("volumeName",)}.get(resource, ())
     kept = {key: found["spec"][key] for key in given if key in found["spec"]}
-    return {**manifest, "spec": {**kept, **manifest["spec"]}} if kept else manifest
+    held = {key: found["metadata"][key] for key in ("finalizers", "resourceVersion") if key in found["metadata"]}
+    spec = {"spec": {**kept, **manifest["spec"]}} if kept else {}
+    return {**manifest, "metadata": {**held, **manifest["metadata"]}, **spec}
 
 
 def _is_ready(store: Store, namespace: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sandbox.kubernetes import status
 from sandbox.kubernetes.access import Identity, Wish
+from sandbox.kubernetes.forms import Form, negotiated
 from sandbox.kubernetes.protobuf import PROTOBUF, decoded
 from sandbox.kubernetes.resources import NAMESPACES, Resource, at_path
 
@@ -77,6 +78,11 @@ class Call:
         """The plural, with the subresource where there is one."""
         target = self.target
         return f"{target.resource.plural}/{target.subresource}" if target.subresource else target.resource.plural
+
+    @property
+    def form(self) -> Form:
+        """In which form the answer is wanted. Raises ApiError (406)."""
+        return negotiated(self.accept, self.verb)
 
     @property
     def dry_run(self) -> bool:

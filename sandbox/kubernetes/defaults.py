@@ -21,6 +21,7 @@ from sandbox.kubernetes.resources import (
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+_DATA_SOURCES = (("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.storage.k8s.io"))
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -147,13 +148,29 @@ def _service(obj: Object) -> None:
 
 
 def _claim(obj: Object) -> None:
-    _fill(_spec(obj), volumeMode="Filesystem")
+    spec = _spec(obj)
+    _fill(spec, volumeMode="Filesystem")
+    _data_source(spec)
+
+
+def _data_source(spec: Object) -> None:
+    """The two fields say the same. What `dataSource` cannot mean is dropped silently, as it always was (KEP 1495)."""
+    if (spec.get("dataSourceRef") or {}).get("namespace"):
+        del spec["dataSourceRef"]  # CrossNamespaceVolumeDataSource is off
+    source, wider = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source and not wider and (source.get("kind"), source.get("apiGroup") or "") not in _DATA_SOURCES:
+        del spec["dataSource"]
+    elif source and not wider:
+        spec["dataSourceRef"] = {**source}
+    elif wider and not source:
+        spec["dataSource"] = {**wider}
+    for key in ("dataSource", "dataSourceRef"):
+        if spec.get(key):
+            spec[key].setdefault("apiGroup", None)
 
 
 def _volume(obj: Object) -> None:
     _fill(_spec(obj), volumeMode="Filesystem", persistentVolumeReclaimPolicy="Retain")
-    if obj["spec"].get("claimRef"):
-        _fill(obj["spec"]["claimRef"], kind="PersistentVolumeClaim", apiVersion="v1")
 
 
 def _autoscaler(obj: Object) -> None:

@@ -110,6 +110,30 @@ SCALED_OBJECTS = Resource(
     "keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", ("so",), True, ("status",),
     has_generation=True, needs_resource_version=True, custom=True,
 )  # fmt: skip
+SNAPSHOTS = Resource(
+    "snapshot.storage.k8s.io", "v1", "volumesnapshots", "VolumeSnapshot", ("vs",), True, ("status",),
+    has_generation=True, needs_resource_version=True, custom=True,
+)  # fmt: skip
+SNAPSHOT_CONTENTS = Resource(
+    "snapshot.storage.k8s.io", "v1", "volumesnapshotcontents", "VolumeSnapshotContent", ("vsc", "vscs"), False,
+    ("status",), has_generation=True, needs_resource_version=True, custom=True,
+)  # fmt: skip
+SNAPSHOT_CLASSES = Resource(
+    "snapshot.storage.k8s.io", "v1", "volumesnapshotclasses", "VolumeSnapshotClass", ("vsclass", "vsclasses"), False,
+    has_generation=True, needs_resource_version=True, custom=True,
+)  # fmt: skip
+GROUP_SNAPSHOTS = Resource(
+    "groupsnapshot.storage.k8s.io", "v1", "volumegroupsnapshots", "VolumeGroupSnapshot", ("vgs",), True, ("status",),
+    has_generation=True, needs_resource_version=True, custom=True,
+)  # fmt: skip
+GROUP_SNAPSHOT_CONTENTS = Resource(
+    "groupsnapshot.storage.k8s.io", "v1", "volumegroupsnapshotcontents", "VolumeGroupSnapshotContent",
+    ("vgsc", "vgscs"), False, ("status",), has_generation=True, needs_resource_version=True, custom=True,
+)  # fmt: skip
+GROUP_SNAPSHOT_CLASSES = Resource(
+    "groupsnapshot.storage.k8s.io", "v1", "volumegroupsnapshotclasses", "VolumeGroupSnapshotClass",
+    ("vgsclass", "vgsclasses"), False, has_generation=True, needs_resource_version=True, custom=True,
+)  # fmt: skip
 ACCESS_REVIEWS = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", (), False, verbs=("create",)
 )
@@ -120,7 +144,8 @@ RULES_REVIEWS = Resource(
 RESOURCES = (
     NAMESPACES, PODS, SERVICES, SECRETS, CONFIGMAPS, CLAIMS, VOLUMES, EVENTS, NODES, SERVICE_ACCOUNTS, ENDPOINTS,
     STATEFULSETS, DEPLOYMENTS, REPLICASETS, CONTROLLER_REVISIONS, STORAGE_CLASSES, LEASES, AUTOSCALERS,
-    SCALED_OBJECTS, ACCESS_REVIEWS, RULES_REVIEWS,
+    SCALED_OBJECTS, SNAPSHOTS, SNAPSHOT_CONTENTS, SNAPSHOT_CLASSES, GROUP_SNAPSHOTS, GROUP_SNAPSHOT_CONTENTS,
+    GROUP_SNAPSHOT_CLASSES, ACCESS_REVIEWS, RULES_REVIEWS,
 )  # fmt: skip
 
 _BY_PATH = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.kubernetes import scale, status
+from sandbox.kubernetes import forms, scale, status
 from sandbox.kubernetes.access import review_access, review_rules
 from sandbox.kubernetes.call import TRUE, Call
 from sandbox.kubernetes.patches import (
@@ -19,7 +19,7 @@ from sandbox.kubernetes.protobuf import PROTOBUF
 from sandbox.kubernetes.resources import ACCESS_REVIEWS, NODES, Object, Resource
 from sandbox.kubernetes.selectors import selection
 from sandbox.kubernetes.store import Store
-from sandbox.kubernetes.tables import table, wants_table
+from sandbox.kubernetes.tables import table
 
 _PROPAGATIONS = ("Background", "Foreground", "Orphan")
 
@@ -38,8 +38,14 @@ def answer(store: Store, call: Call) -> Reply:
     handler = _HANDLERS.get((call.verb, call.target.subresource))
     if handler is None or call.verb not in call.target.resource.verbs:
         raise status.method_not_allowed()
+    _check_form(call)
     _check_dry_run(call)
     return handler(store, call)
+
+
+def _check_form(call: Call) -> None:
+    """A form that is not served is refused before anything is done, one that does not fit the answer only after."""
+    _ = call.form
 
 
 def _check_dry_run(call: Call) -> None:
@@ -51,9 +57,19 @@ def _check_dry_run(call: Call) -> None:
 
 
 def _shown(store: Store, call: Call, obj: Object, code: int = 200) -> Reply:
-    if wants_table(call.accept):
-        return Reply(code, table(call.target.resource, [obj], store.clock.now(), call.query.get("includeObject")))
-    return Reply(code, obj)
+    match call.form.kind:
+        case forms.TABLE:
+            return Reply(code, _table(store, call, [obj]))
+        case forms.METADATA:
+            return Reply(code, call.form.metadata_of(obj))
+        case forms.METADATA_LIST:
+            raise forms.is_no_list(call.target.resource)
+        case _:
+            return Reply(code, obj)
+
+
+def _table(store: Store, call: Call, rows: list[Object]) -> Object:
+    return table(call.form, call.target.resource, rows, store.clock.now(), call.query.get("includeObject"))
 
 
 def _get(store: Store, call: Call) -> Reply:
@@ -73,9 +89,15 @@ def _list(store: Store, call: Call) -> Reply:
 
 def _listed(store: Store, call: Call, rows: list[Object]) -> Reply:
     resource, metadata = call.target.resource, {"resourceVersion": str(store.revision)}
-    if wants_table(call.accept):
-        shown = table(resource, rows, store.clock.now(), call.query.get("includeObject"))
-        return Reply(200, {**shown, "metadata": metadata})
+    if resource.custom:
+        metadata = {"continue": "", **metadata}
+    match call.form.kind:
+        case forms.TABLE:
+            return Reply(200, {**_table(store, call, rows), "metadata": metadata})
+        case forms.METADATA_LIST:
+            return Reply(200, call.form.metadata_of_all(rows, metadata))
+        case forms.METADATA:
+            raise forms.is_a_list(resource)
     items = rows if resource.custom else [_untyped(row) for row in rows]
     kind = f"{resource.kind}List"
     return Reply(200, {"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": items})
@@ -186,7 +208,7 @@ def _patched(call: Call, document: Object) -> Any:
 def _check_patch_type(call: Call) -> None:
     accepted = [JSON_PATCH, MERGE_PATCH, *([] if call.target.resource.custom else [STRATEGIC_PATCH])]
     if call.content_type not in accepted:
-        raise status.unsupported_media_type(accepted)
+        raise status.unsupported_media_type([*accepted, "application/apply-patch+yaml"])
 
 
 def _options(call: Call) -> Object:
@@ -214,7 +236,7 @@ def _delete(store: Store, call: Call) -> Reply:
         uid=preconditions.get("uid"), resource_version=preconditions.get("resourceVersion"),
     )  # fmt: skip
     if left["metadata"].get("deletionTimestamp") or target.resource.returns_deleted:
-        return Reply(200, left)
+        return _shown(store, call, left)
     return Reply(200, status.succeeded(target.resource, target.name, left["metadata"]["uid"]))
 
 

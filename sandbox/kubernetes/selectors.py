@@ -72,6 +72,8 @@ def _field_test(resource: Resource, part: str, whole: str) -> Test:
 
 
 def _unsupported(resource: Resource, whole: str, path: str) -> ApiError:
+    if resource.custom:
+        return bad_request(f"field label not supported: {path}")
     return bad_request(
         f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector "", '
         f'field selector "{whole}": field label not supported: {path}'

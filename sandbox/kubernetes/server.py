@@ -3,17 +3,18 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 
-from sandbox.kubernetes import control, discovery, rest, status
+from sandbox.kubernetes import control, rest, status
 from sandbox.kubernetes.access import Identity, identify, refusal
 from sandbox.kubernetes.call import Call, target_of
+from sandbox.kubernetes.discovery import Discovery
 from sandbox.kubernetes.faults import Fault, Faults
-from sandbox.kubernetes.resources import SECRETS
+from sandbox.kubernetes.resources import RESOURCES, SECRETS, Resource
 from sandbox.kubernetes.rest import Reply
 from sandbox.kubernetes.status import ApiError
 from sandbox.kubernetes.store import Feed, Store
@@ -46,9 +47,11 @@ class ApiServer:
         traffic: control.Traffic | None = None,
         port: int = 0,
         bookmark_seconds: float = 5.0,
+        served: Sequence[Resource] = RESOURCES,
     ) -> None:
         """`port` 0: any free one, kept from the first start on. `bookmark_seconds`: real time."""
         self.store = store
+        self.discovery = Discovery(served)
         self.faults = Faults()
         self.writes: list[Write] = []
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -107,9 +110,9 @@ class ApiServer:
     async def _serve(self, request: web.Request, path: list[str]) -> web.StreamResponse:
         identity = identify(request.headers.get("Authorization", ""), self.tokens)
         target = target_of(path)
-        if target is None:
-            document = discovery.document(path)
-            if document is None and not discovery.knows(path):
+        if target is None or not self.discovery.serves(target.resource):
+            document = self.discovery.document(path)
+            if document is None and not self.discovery.knows(path):
                 return web.Response(status=404, text="404 page not found\n")
             if document is None:
                 raise status.unknown_path()

@@ -70,6 +70,13 @@ def invalid(resource: Resource, name: str, causes: Iterable[Object]) -> ApiError
     return failure(422, "Invalid", f'{resource.qualified_kind} "{name}" is invalid: {text}', details)
 
 
+def version_missing(resource: Resource, name: str) -> ApiError:
+    """A PUT that does not say which version it replaces; the real one names the plural here, not the kind."""
+    why = invalid_field("metadata.resourceVersion", "0", "must be specified for an update")
+    message = f'{resource.qualified} "{name}" is invalid: {why["field"]}: {why["message"]}'
+    return failure(422, "Invalid", message, about(resource, name) | {"causes": [why]})
+
+
 def cause(reason: str, field: str, message: str) -> Object:
     return {"reason": reason, "message": message, "field": field}
 
@@ -128,6 +135,16 @@ def unsupported_media_type(accepted: Iterable[str]) -> ApiError:
     listed = ", ".join(accepted)
     message = f"the body of the request was in an unknown format - accepted media types include: {listed}"
     return failure(415, "UnsupportedMediaType", message)
+
+
+def not_acceptable(why: str) -> ApiError:
+    """An answer is not to be had in the form that was asked for."""
+    return failure(406, "NotAcceptable", why)
+
+
+def no_such_media_type(served: Iterable[str]) -> ApiError:
+    message = f"406: Not Acceptable\n\nAvailable representations: {', '.join(served)}"
+    return failure(406, "NotAcceptable", message, {})
 
 
 def too_large(most: int) -> ApiError:

@@ -332,8 +332,7 @@ def _check_identity(resource: Resource, old: Object, given: Object) -> None:
     if version and str(version) != known["resourceVersion"]:
         raise status.stale(resource, name)
     if not version and resource.needs_resource_version:
-        why = "must be specified for an update"
-        raise status.invalid(resource, name, [status.invalid_field("metadata.resourceVersion", "0x0", why)])
+        raise status.version_missing(resource, name)
 
 
 def _uid_differs(resource: Resource, known: Object, claimed: str) -> str:
@@ -377,8 +376,15 @@ def _merged(resource: Resource, old: Object, given: Object, subresource: str) ->
 
 
 def _count_generation(resource: Resource, old: Object, new: Object) -> None:
-    if resource.has_generation and old.get("spec") != new.get("spec"):
+    if resource.has_generation and _wishes(resource, old) != _wishes(resource, new):
         new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+
+
+def _wishes(resource: Resource, obj: Object) -> Any:
+    """What a new generation is a new version of; a custom object may keep it outside of a spec."""
+    if not resource.custom:
+        return obj.get("spec")
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
 
 
 def _is_finished(resource: Resource, obj: Object) -> bool:

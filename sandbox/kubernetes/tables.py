@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from sandbox.kubernetes.clock import parsed
+from sandbox.kubernetes.custom_columns import DATES, PRINTED
+from sandbox.kubernetes.forms import TABLE, Form
 from sandbox.kubernetes.resources import (
     AUTOSCALERS,
     CLAIMS,
@@ -47,33 +49,24 @@ class Column:
         return {**shown, "priority": 1 if self.wide else 0}
 
 
-def wants_table(accept: str) -> bool:
-    """Whether a Table comes first among what a client accepts."""
-    return "as=Table" in accept.split(",", 1)[0]
-
-
-def table(resource: Resource, rows: Iterable[Object], now: datetime, include: str | None = None) -> Object:
-    """A meta.k8s.io/v1 Table. `include`: what each row bears of its object: Metadata (the default), Object or None."""
+def table(form: Form, resource: Resource, rows: Iterable[Object], now: datetime, include: str | None = None) -> Object:
+    """A Table. `include`: what each row bears of its object: Metadata (the default), Object or None."""
     columns = _COLUMNS.get(resource, _PLAIN)
     return {
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "kind": TABLE,
+        "apiVersion": form.api_version,
         "metadata": {},
         "columnDefinitions": [column.definition for column in columns],
-        "rows": [_row(columns, row, now, include) for row in rows],
+        "rows": [_row(form, columns, row, now, include) for row in rows],
     }
 
 
-def _row(columns: Iterable[Column], obj: Object, now: datetime, include: str | None) -> Object:
+def _row(form: Form, columns: Iterable[Column], obj: Object, now: datetime, include: str | None) -> Object:
     row: Object = {"cells": [column.read(obj, now) for column in columns]}
     if include == "Object":
         row["object"] = obj
     elif include != "None":
-        row["object"] = {
-            "kind": "PartialObjectMetadata",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": obj["metadata"],
-        }
+        row["object"] = form.metadata_of(obj)
     return row
 
 
@@ -125,6 +118,20 @@ def _at(path: str, default: Cell = "") -> Read:
         return value if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
     return read
+
+
+def _printed(name: str, path: str) -> Column:
+    """A column of a custom resource: the value as it is, empty where there is none."""
+    parts = path.split(".")
+
+    def read(obj: Object, now: datetime) -> Cell:
+        value: Any = obj
+        for part in parts:
+            value = value.get(part) if isinstance(value, dict) else None
+        shown: Cell = _since(value, now) if value and name in DATES else value
+        return shown
+
+    return Column(name, read)
 
 
 def _of(read: Callable[[Object], Cell]) -> Read:
@@ -370,6 +377,7 @@ _COLUMNS: dict[Resource, tuple[Column, ...]] = {
         _AGE,
         Column("Version", _at("status.nodeInfo.kubeletVersion")),
     ),
+    **{kind: (_NAME, *(_printed(*each) for each in shown), _AGE) for kind, shown in PRINTED.items()},
     AUTOSCALERS: (
         _NAME,
         Column("Reference", _of(_reference)),

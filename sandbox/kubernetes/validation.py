@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 
-from sandbox.kubernetes import status
+from sandbox.kubernetes import custom_rules, status
 from sandbox.kubernetes.names import label_causes, name_causes
 from sandbox.kubernetes.resources import (
     CLAIMS,
@@ -17,6 +17,7 @@ from sandbox.kubernetes.resources import (
     SERVICES,
     STATEFULSETS,
     STORAGE_CLASSES,
+    VOLUMES,
     Object,
     Resource,
 )
@@ -46,6 +47,9 @@ _POD_RULE = (
 )
 _LARGEST_SECRET = 1 << 20
 _LARGEST_ANNOTATIONS = 256 << 10
+_NAMED = ("apiGroup", "kind", "name")
+_RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
+_VOLUME_SOURCES = ("csi", "awsElasticBlockStore", "nfs", "hostPath", "local")
 _STORAGE_CLASS_FIXED = ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
 _UNITS = {
     "": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
@@ -64,11 +68,13 @@ def quantity(text: object) -> Decimal:
 def check_new(resource: Resource, obj: Object) -> None:
     metadata = obj["metadata"]
     name = str(metadata.get("name") or "")
-    _refuse(resource, name, [*name_causes(resource, name), *_metadata(metadata), *_content(resource, obj)])
+    custom = custom_rules.causes(resource, None, obj)
+    _refuse(resource, name, [*name_causes(resource, name), *_metadata(metadata), *_content(resource, obj), *custom])
 
 
 def check_change(resource: Resource, old: Object, new: Object) -> None:
     causes = [*_metadata(new["metadata"]), *_finalizers(old, new), *_content(resource, new)]
+    causes += custom_rules.causes(resource, old, new)
     check = _IMMUTABLE.get(resource)
     if check is not None:
         causes += check(old, new)
@@ -98,7 +104,37 @@ def _content(resource: Resource, obj: Object) -> list[Object]:
         return _workload(obj.get("spec") or {})
     if resource is SECRETS:
         return _secret_data(obj.get("data") or {})
-    return []
+    if resource is CLAIMS:
+        return _data_sources(obj.get("spec") or {})
+    return _reclaim_policy(obj.get("spec") or {}) if resource is VOLUMES else []
+
+
+def _data_sources(spec: Object) -> list[Object]:
+    given = {key: spec[key] for key in ("dataSource", "dataSourceRef") if spec.get(key)}
+    causes = [cause for key, source in given.items() for cause in _data_source(f"spec.{key}", source)]
+    named = [{key: source.get(key) for key in _NAMED} for source in given.values()]
+    if len(named) == 2 and named[0] != named[1]:
+        causes.append(status.invalid_field("spec", "{}", "must match dataSourceRef"))
+    return causes
+
+
+def _data_source(field: str, source: Object) -> list[Object]:
+    causes = [
+        status.cause("FieldValueRequired", f"{field}.{key}", "Required value")
+        for key in ("name", "kind")
+        if not source.get(key)
+    ]
+    if not source.get("apiGroup") and source.get("kind") != CLAIMS.kind:
+        why = f"must be '{CLAIMS.kind}' when referencing the default apiGroup"
+        causes.append(status.invalid_field(field, json.dumps(source.get("kind") or ""), why))
+    return causes
+
+
+def _reclaim_policy(spec: Object) -> list[Object]:
+    policy = spec.get("persistentVolumeReclaimPolicy")
+    if policy in _RECLAIM_POLICIES:
+        return []
+    return [status.unsupported_value("spec.persistentVolumeReclaimPolicy", str(policy), _RECLAIM_POLICIES)]
 
 
 def _secret_data(data: Object) -> list[Object]:
@@ -208,6 +244,13 @@ def _storage_class(old: Object, new: Object) -> list[Object]:
     ]
 
 
+def _volume(old: Object, new: Object) -> list[Object]:
+    if all(old["spec"].get(key) == new["spec"].get(key) for key in _VOLUME_SOURCES):
+        return []
+    why = "spec.persistentvolumesource is immutable after creation"
+    return [status.forbidden_field("spec.persistentvolumesource", why)]
+
+
 def _frozen_data(old: Object, new: Object) -> list[Object]:
     if not old.get("immutable"):
         return []
@@ -224,6 +267,7 @@ _IMMUTABLE: dict[Resource, Callable[[Object, Object], list[Object]]] = {
     PODS: _pod,
     SERVICES: _service,
     STORAGE_CLASSES: _storage_class,
+    VOLUMES: _volume,
     SECRETS: _frozen_data,
     CONFIGMAPS: _frozen_data,
 }

@@ -1,4 +1,7 @@
-"""The bytes behind the volumes: one folder per volume handle, found through the claim that is bound to it."""
+"""The bytes behind the volumes: one folder per volume handle, found through the claim that is bound to it.
+
+A snapshot is a copy of such a folder under a handle of its own; it outlives the volume and every object that names it.
+"""
 
 import hashlib
 import shutil
@@ -7,6 +10,9 @@ from pathlib import Path
 
 from sandbox.kubernetes.resources import CLAIMS, VOLUMES, Object
 from sandbox.kubernetes.store import Store
+
+SNAPSHOTS = ".snapshots"
+"""The folder among those of the volumes that holds the snapshots', by handle."""
 
 
 class NotBound(LookupError):
@@ -23,6 +29,16 @@ def handle_of(volume: Object) -> str:
         or volume["metadata"]["name"]
     )
     return handle.strip("/").replace("/", "_")
+
+
+def digest_of(folder: Path) -> str:
+    """The sha256 over the sorted paths and bytes of all files in a folder, as hex."""
+    digest = hashlib.sha256()
+    for path, file in _contents(folder):
+        content = file.read_bytes()
+        digest.update(f"{path}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 class Volumes:
@@ -53,12 +69,7 @@ class Volumes:
 
     def digest(self, namespace: str, claim: str) -> str:
         """The sha256 over the sorted paths and bytes of all files, as hex. Raises NotBound."""
-        digest = hashlib.sha256()
-        for path, file in _contents(self.folder_of(namespace, claim)):
-            content = file.read_bytes()
-            digest.update(f"{path}\0{len(content)}\0".encode())
-            digest.update(content)
-        return digest.hexdigest()
+        return digest_of(self.folder_of(namespace, claim))
 
     def has(self, namespace: str, claim: str) -> bool:
         """Whether there is a volume behind the claim."""
@@ -80,6 +91,37 @@ class Volumes:
     def destroy(self, volume: Object) -> None:
         """Give up the bytes for good: what the reclaim policy Delete does."""
         shutil.rmtree(self._folder / handle_of(volume), ignore_errors=True)
+
+    def cut(self, volume: Object, snapshot: str) -> None:
+        """Keep the bytes of a volume as they are now under a snapshot's handle."""
+        shutil.copytree(self.make(volume), self.snapshot_folder(snapshot), dirs_exist_ok=True)
+
+    def restore(self, snapshot: str, volume: Object) -> None:
+        """Make a volume of a snapshot. Raises FileNotFoundError where there is no such snapshot any more."""
+        shutil.copytree(self.snapshot_folder(snapshot), self.make(volume), dirs_exist_ok=True)
+
+    def clone(self, source: Object, volume: Object) -> None:
+        """Make a volume of another one as it is now."""
+        shutil.copytree(self.make(source), self.make(volume), dirs_exist_ok=True)
+
+    def drop(self, snapshot: str) -> None:
+        """Give up a snapshot's bytes for good."""
+        shutil.rmtree(self.snapshot_folder(snapshot), ignore_errors=True)
+
+    def snapshots(self) -> list[str]:
+        """The handles of all snapshots whose bytes are there, whatever objects speak of them, sorted."""
+        folder = self._folder / SNAPSHOTS
+        return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+
+    def snapshot_digest(self, snapshot: str) -> str:
+        """As `digest` says it of a claim. Raises FileNotFoundError."""
+        if snapshot not in self.snapshots():
+            raise FileNotFoundError(snapshot)
+        return digest_of(self.snapshot_folder(snapshot))
+
+    def snapshot_folder(self, snapshot: str) -> Path:
+        """Where a snapshot's bytes lie while it is there."""
+        return self._folder / SNAPSHOTS / snapshot.strip("/").replace("/", "_")
 
     def _volume(self, namespace: str, claim: str) -> Object | None:
         found = self._store.find(CLAIMS, namespace, claim)

@@ -8,14 +8,14 @@ from typing import Any
 
 from aiohttp import ClientConnectionResetError, web
 
-from sandbox.kubernetes import status
+from sandbox.kubernetes import forms, status
 from sandbox.kubernetes.call import TRUE, Call
 from sandbox.kubernetes.faults import Fault
 from sandbox.kubernetes.resources import Object
 from sandbox.kubernetes.selectors import Test, selection
 from sandbox.kubernetes.status import ApiError
 from sandbox.kubernetes.store import Event, Feed, Store
-from sandbox.kubernetes.tables import table, wants_table
+from sandbox.kubernetes.tables import table
 
 # a server without a limit from the client ends watches after half an hour at the earliest
 _LONGEST_SECONDS = 1800.0
@@ -69,7 +69,7 @@ class Watch:
         self._seconds = float(query.get("timeoutSeconds") or 0) or _LONGEST_SECONDS
         self._bookmark_seconds = bookmark_seconds if query.get("allowWatchBookmarks") in TRUE else None
         self._include = query.get("includeObject")
-        self._as_table = wants_table(call.accept)
+        self._form = call.form
         self._left = faults.cut_after
 
     async def serve(self, request: web.Request, feed: Feed) -> web.StreamResponse:
@@ -81,6 +81,8 @@ class Watch:
             await self._send(response, first)
             if not (first and first[-1][0] == "ERROR"):
                 await self._follow(response, feed)
+        except _NotShown:
+            pass
         except _Cut:
             if request.transport is not None:
                 request.transport.abort()
@@ -158,13 +160,9 @@ class Watch:
         if self._bookmark_seconds is None or self._store.revision < self._since:
             return
         resource = self._target.resource
-        metadata = {"resourceVersion": str(self._store.revision), "creationTimestamp": None}
-        await self._write(response, [_encoded("BOOKMARK", self._mark(resource.kind, resource.api_version, metadata))])
-
-    def _mark(self, kind: str, api_version: str, metadata: Object) -> Object:
-        if self._as_table:
-            return {**table(self._target.resource, [], self._store.clock.now()), "metadata": metadata}
-        return {"kind": kind, "apiVersion": api_version, "metadata": metadata}
+        metadata = {"resourceVersion": str(self._store.revision)}
+        mark = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+        await self._write(response, [_encoded("BOOKMARK", self._shown("BOOKMARK", mark))])
 
     async def _send(self, response: web.StreamResponse, lines: list[Line]) -> None:
         whole = lines if self._left is None else lines[: self._left]
@@ -175,14 +173,27 @@ class Watch:
                 raise _Cut
 
     def _shown(self, type_: str, obj: Object) -> Object:
-        if not self._as_table or type_ == "ERROR":
+        if type_ == "ERROR":
             return obj
-        shown = table(self._target.resource, [obj], self._store.clock.now(), self._include)
-        return {**shown, "metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]}}
+        match self._form.kind:
+            case forms.TABLE:
+                rows = [] if type_ == "BOOKMARK" else [obj]
+                shown = table(self._form, self._target.resource, rows, self._store.clock.now(), self._include)
+                return {**shown, "metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]}}
+            case forms.METADATA:
+                return self._form.metadata_of(obj)
+            case forms.METADATA_LIST:
+                raise _NotShown
+            case _:
+                return obj
 
     async def _write(self, response: web.StreamResponse, lines: list[bytes]) -> None:
         if lines:
             await response.write(b"".join(lines))
+
+
+class _NotShown(Exception):
+    """No event can be told in the form that was asked for: the watch ends without a word."""
 
 
 class _Cut(Exception):

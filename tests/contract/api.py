@@ -11,9 +11,10 @@ import pytest
 
 import sandbox.kubernetes
 from lifecycle.kube.door import Door, connect
-from sandbox.kubernetes import KubernetesSandbox
+from sandbox.kubernetes import KubernetesSandbox, StorageFault
 from sandbox.kubernetes.access import Identity, Role
 from sandbox.kubernetes.resources import NAMESPACES
+from sandbox.kubernetes.volumes import SNAPSHOTS as SNAPSHOT_FOLDER
 from tests.cluster import accounts
 from tests.cluster.client import Access, Answer, Client, open_client
 from tests.cluster.control_plane import ControlPlane
@@ -21,6 +22,10 @@ from tests.cluster.kubeconfigs import write_kubeconfig
 
 Json = dict[str, Any]
 SCALE = 0.01
+HELD = 2.0
+"""Seconds after which a snapshot that is held on a real cluster is ready."""
+SNAPSHOTS = "snapshot.storage.k8s.io/v1"
+GROUP_SNAPSHOTS = "groupsnapshot.storage.k8s.io/v1"
 
 
 @dataclass
@@ -38,6 +43,11 @@ class Api:
         """Whether the node and the storage are ours, so that it is known what they do."""
         return True
 
+    @property
+    def storage(self) -> Path:
+        """Where the storage keeps what is ours: `provisions` says whether it is."""
+        raise NotImplementedError
+
     def path(self, plural: str, name: str = "", *, group: str = "") -> str:
         """``group`` with its version, as in `apps/v1`; empty for the core group."""
         api = f"/apis/{group}" if group else "/api/v1"
@@ -46,13 +56,51 @@ class Api:
     def apps(self, plural: str, name: str = "") -> str:
         return self.path(plural, name, group="apps/v1")
 
+    def snapshots(self, name: str = "") -> str:
+        return self.path("volumesnapshots", name, group=SNAPSHOTS)
+
+    def claims(self, name: str = "") -> str:
+        return self.path("persistentvolumeclaims", name)
+
     async def apply(self, *manifests: Json) -> list[Answer]:
         """Create objects in the namespace, as the API answers them."""
-        groups = {"v1": "", "apps/v1": "apps/v1", "coordination.k8s.io/v1": "coordination.k8s.io/v1"}
         return [
-            await self.client.create(self.path(f"{one['kind'].lower()}s", group=groups[one["apiVersion"]]), one)
-            for one in manifests
+            await self.client.create(self.path(f"{one['kind'].lower()}s", group=_group(one)), one) for one in manifests
         ]
+
+    async def define(self, plural: str, manifest: Json) -> str:
+        """Create an object of the whole cluster, which goes when the test is over; the path of it."""
+        group = _group(manifest)
+        path = f"/apis/{group}/{plural}" if group else f"/api/v1/{plural}"
+        await self.client.create(path, manifest)
+        path = f"{path}/{manifest['metadata']['name']}"
+        self.stack.push_async_callback(self.client.ask, "DELETE", path)
+        return path
+
+    async def volume(self, claim: str) -> Json:
+        """The volume behind a bound claim."""
+        bound = await self.client.get(self.claims(claim))
+        return (await self.client.get(f"/api/v1/persistentvolumes/{bound.body['spec']['volumeName']}")).body
+
+    async def folder_of(self, claim: str) -> Path:
+        """The bytes of a bound claim of the storage that is ours."""
+        return self.storage / "volumes" / str((await self.volume(claim))["spec"]["csi"]["volumeHandle"])
+
+    def snapshot_folder(self, handle: str) -> Path:
+        """The bytes of a snapshot, which is there or not."""
+        return self.storage / "snapshots" / handle
+
+    async def refuse_snapshots(self, claim: str, text: str | None) -> None:
+        """Have the storage refuse to cut snapshots of a claim, in these words; None: no longer."""
+        raise NotImplementedError
+
+    async def hold_snapshots(self, claim: str) -> None:
+        """Have snapshots of a claim that are cut from now on not be ready for a while; see `release_snapshots`."""
+        raise NotImplementedError
+
+    async def release_snapshots(self, claim: str) -> None:
+        """Have snapshots of a claim become ready."""
+        raise NotImplementedError
 
     async def restricted(self, rules: list[Json]) -> Client:
         """As a service account that has these rules in the namespace and nothing else."""
@@ -80,8 +128,30 @@ class Api:
                 await asyncio.sleep(0.02)
 
 
+def _group(manifest: Json) -> str:
+    version = str(manifest["apiVersion"])
+    return version if "/" in version else ""
+
+
 class SandboxApi(Api):
     running: KubernetesSandbox
+
+    @property
+    def storage(self) -> Path:
+        return self.folder / "storage"
+
+    def snapshot_folder(self, handle: str) -> Path:
+        return self.storage / "volumes" / SNAPSHOT_FOLDER / handle
+
+    async def refuse_snapshots(self, claim: str, text: str | None) -> None:
+        fault = StorageFault.SNAPSHOT_FAILS if text else None
+        self.running.storage_fault(self.namespace, claim, fault, text=text)
+
+    async def hold_snapshots(self, claim: str) -> None:
+        self.running.storage_fault(self.namespace, claim, StorageFault.SNAPSHOT_NEVER_READY)
+
+    async def release_snapshots(self, claim: str) -> None:
+        self.running.storage_fault(self.namespace, claim, None)
 
     async def account(self, rules: list[Json]) -> Access:
         token = f"token-{len(self.running.server.tokens)}"
@@ -102,6 +172,24 @@ class RealApi(Api):
     def provisions(self) -> bool:
         return self.plane is not None
 
+    @property
+    def storage(self) -> Path:
+        if self.plane is None:
+            pytest.skip("this cluster's storage is not known")
+        return self.plane.folder
+
+    async def refuse_snapshots(self, claim: str, text: str | None) -> None:
+        file = await self.folder_of(claim) / ".refuse-snapshots"
+        file.unlink(missing_ok=True)
+        if text is not None:
+            file.write_text(text)
+
+    async def hold_snapshots(self, claim: str) -> None:
+        (await self.folder_of(claim) / ".slow-snapshots").write_text(str(HELD))
+
+    async def release_snapshots(self, claim: str) -> None:
+        (await self.folder_of(claim) / ".slow-snapshots").unlink()  # what is cut is ready by itself
+
     async def account(self, rules: list[Json]) -> Access:
         access = await accounts.account(self.client, self.namespace, "tml-bot")
         await accounts.grant(self.client, self.namespace, "tml-bot", self.namespace, rules)
@@ -118,7 +206,8 @@ class RealApi(Api):
 @asynccontextmanager
 async def on_the_sandbox(folder: Path, namespace: str) -> AsyncIterator[Api]:
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(sandbox.kubernetes.start(time_scale=SCALE))
+        storage = folder / "storage" / "volumes"
+        running = await stack.enter_async_context(sandbox.kubernetes.start(time_scale=SCALE, data_dir=storage))
         client = await stack.enter_async_context(open_client(Access(running.url)))
         running.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}])
         api = SandboxApi(client, namespace, folder, False, stack)

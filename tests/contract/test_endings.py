@@ -59,6 +59,56 @@ async def test_a_set_that_is_deleted_leaves_its_claims(api: Api) -> None:
     assert [(one["metadata"]["name"], one["status"]["phase"]) for one in items] == [("data-web-0", "Bound")]
 
 
+DELETED_WITH_THE_SET = {"whenScaled": "Retain", "whenDeleted": "Delete"}
+
+
+async def test_a_set_whose_policy_is_delete_takes_its_claims_along_when_it_is_deleted(api: Api) -> None:
+    await with_storage(api, persistentVolumeClaimRetentionPolicy=DELETED_WITH_THE_SET)
+    set_ = (await api.client.get(api.apps("statefulsets", "web"))).body
+    claim = await api.until(
+        api.path("persistentvolumeclaims", "data-web-0"), lambda found: "ownerReferences" in found["metadata"]
+    )
+    (owner,) = claim["metadata"]["ownerReferences"]
+    assert owner == {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": "web",
+        "uid": set_["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    await api.client.patch(api.apps("statefulsets", "web"), ZERO, "json")
+    await api.until(api.path("pods"), lambda found: found["items"] == [])
+    assert len((await api.client.get(api.path("persistentvolumeclaims"))).body["items"]) == 1
+    await api.client.delete(api.apps("statefulsets", "web"))
+    await api.until(api.path("persistentvolumeclaims"), lambda found: found["items"] == [])
+
+
+async def test_a_policy_that_is_changed_to_retain_lets_the_claims_stay(api: Api) -> None:
+    await with_storage(api, persistentVolumeClaimRetentionPolicy=DELETED_WITH_THE_SET)
+    path = api.path("persistentvolumeclaims", "data-web-0")
+    await api.until(path, lambda found: "ownerReferences" in found["metadata"])
+    retain = {"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}}}
+    await api.client.patch(api.apps("statefulsets", "web"), retain)
+    await api.until(path, lambda found: "ownerReferences" not in found["metadata"])
+    await api.client.delete(api.apps("statefulsets", "web"))
+    await api.until(api.path("pods"), lambda found: found["items"] == [])
+    assert "deletionTimestamp" not in (await api.client.get(path)).body["metadata"]
+
+
+async def test_a_set_that_orphans_what_is_its_own_leaves_pods_and_claims(api: Api) -> None:
+    await with_storage(api, persistentVolumeClaimRetentionPolicy=DELETED_WITH_THE_SET)
+    path = api.path("persistentvolumeclaims", "data-web-0")
+    await api.until(path, lambda found: "ownerReferences" in found["metadata"])
+    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Orphan"}
+    await api.client.delete(api.apps("statefulsets", "web"), options)
+    await api.until(api.apps("statefulsets", "web"), lambda found: found.get("code") == 404)
+    await api.until(path, lambda found: "ownerReferences" not in found["metadata"])
+    pod = (await api.client.get(api.path("pods", "web-0"))).body
+    assert "ownerReferences" not in pod["metadata"]
+    assert "deletionTimestamp" not in pod["metadata"]
+
+
 async def test_a_volume_that_is_kept_is_bound_again_by_a_claim_of_the_same_name(api: Api) -> None:
     await with_storage(api)
     path = api.path("persistentvolumeclaims", "data-web-0")
@@ -101,6 +151,9 @@ async def test_a_namespace_on_its_way_out_takes_nothing_new(api: Api) -> None:
     answer = await api.client.ask("POST", api.path("configmaps"), config("new"))
     assert (answer.status, answer.body["reason"]) == (403, "Forbidden")
     assert answer.body["details"]["causes"][0]["reason"] == "NamespaceTerminating"
+    again = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": api.namespace}}
+    answer = await api.client.ask("POST", "/api/v1/namespaces", again)
+    assert (answer.status, answer.body["reason"]) == (409, "AlreadyExists")
 
     def names_what_holds_it(one: Json) -> bool:
         return any(each["type"] == "NamespaceFinalizersRemaining" for each in one["status"].get("conditions") or [])

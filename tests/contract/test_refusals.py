@@ -40,6 +40,16 @@ async def test_a_pod_that_is_not_there_is_a_404_without_a_group(api: Api) -> Non
 async def test_a_resource_that_nobody_defined_is_a_404_that_names_nothing(api: Api) -> None:
     answer = await api.client.ask("GET", api.path("unicorns", group="example.com/v1"))
     assert (answer.status, answer.text) == (404, "404 page not found\n"), "no Status: nobody serves the group"
+    for path in ("/apis/example.com", "/apis/example.com/v1"):
+        answer = await api.client.ask("GET", path)
+        assert (answer.status, answer.text) == (404, "404 page not found\n"), path
+
+
+@pytest.mark.parametrize("path", ["/apis/apps/v9", "/apis/apps/v9/statefulsets", "/apis/apps/v1/unicorns"])
+async def test_a_version_or_a_kind_that_a_known_group_does_not_have_is_a_404_with_a_status(api: Api, path: str) -> None:
+    answer = await api.client.ask("GET", path)
+    assert shape(answer.body) == failure(404, "NotFound") | {"details": {}}
+    assert answer.body["message"] == "the server could not find the requested resource"
 
 
 async def test_a_list_in_a_namespace_that_is_not_there_is_empty(api: Api) -> None:
@@ -65,6 +75,30 @@ async def test_a_create_of_what_is_there_is_a_409_of_another_reason(api: Api) ->
     await api.apply(config())
     answer = await api.client.ask("POST", api.path("configmaps"), config())
     assert shape(answer.body) == failure(409, "AlreadyExists", name="map", kind="configmaps")
+    assert answer.body["message"] == 'configmaps "map" already exists'
+
+
+async def test_a_dry_run_says_what_would_be_and_changes_nothing(api: Api) -> None:
+    path, dry = api.path("configmaps", "map"), {"dryRun": "All"}
+    answer = await api.client.ask("POST", api.path("configmaps"), config(a="1"), params=dry)
+    assert (answer.status, answer.body["data"]) == (201, {"a": "1"})
+    assert (await api.client.ask("GET", path)).status == 404
+    (made,) = await api.apply(config(a="1"))
+    answer = await api.client.ask("PATCH", path, {"data": {"a": "2"}}, patch="merge", params=dry)
+    assert (answer.status, answer.body["data"]) == (200, {"a": "2"})
+    answer = await api.client.ask("PUT", path, made.body | {"data": {"a": "3"}}, params=dry)
+    assert (answer.status, answer.body["data"]) == (200, {"a": "3"})
+    answer = await api.client.ask("DELETE", path, params=dry)
+    assert (answer.status, answer.body["status"]) == (200, "Success")
+    assert (await api.client.get(path)).body == made.body
+
+
+async def test_a_dry_run_is_refused_as_the_real_thing_would_be(api: Api) -> None:
+    await api.apply(config())
+    answer = await api.client.ask("POST", api.path("configmaps"), config(), params={"dryRun": "All"})
+    assert (answer.status, answer.body["reason"]) == (409, "AlreadyExists")
+    answer = await api.client.ask("POST", api.path("configmaps"), config("other"), params={"dryRun": "Some"})
+    assert answer.status == 422
 
 
 async def test_a_delete_of_a_namesake_is_a_409(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""Leases, access reviews, events and logs."""
+"""Leases, access reviews, events, logs and commands."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 from lifecycle.kube import rights
 from tests.cluster.accounts import documented_rules
 from tests.contract.api import Api
+from tests.contract.commands import run
 from tests.contract.objects import lease, pod, stateful_set
 
 Json = dict[str, Any]
@@ -34,6 +35,7 @@ async def test_a_lease_without_a_version_is_refused(api: Api) -> None:
     assert answer.status == 422
     (cause,) = answer.body["details"]["causes"]
     assert cause["field"] == "metadata.resourceVersion"
+    assert answer.body["details"]["kind"] == "leases"
 
 
 async def test_a_leases_times_keep_their_microseconds(api: Api) -> None:
@@ -149,3 +151,31 @@ async def test_the_log_before_a_restart_that_never_was_is_a_400(api: Api) -> Non
     answer = await api.client.ask("GET", f"{path}/log", params={"previous": True})
     assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
     assert answer.body["message"] == 'previous terminated container "main" in pod "one" not found'
+
+
+async def running_pod(api: Api) -> str:
+    await api.apply(pod())
+    path = api.path("pods", "one")
+    await api.until(path, lambda found: "running" in str((found["status"].get("containerStatuses") or [{}])[0]))
+    return path
+
+
+async def test_a_command_is_a_list_of_words_and_says_what_it_wrote(api: Api) -> None:
+    outcome = await run(api.client, await running_pod(api), ["echo", "one  word", "another"])
+    assert outcome.stdout == "one  word another\n"
+    assert outcome.code == 0
+
+
+async def test_a_command_that_fails_says_with_which_code(api: Api) -> None:
+    outcome = await run(api.client, await running_pod(api), ["ls", "/nowhere"])
+    assert outcome.code in (1, 2)
+    assert "nowhere" in outcome.stderr
+    assert outcome.status["reason"] == "NonZeroExitCode"
+    assert outcome.status["message"].startswith("command terminated with non-zero exit code")
+
+
+async def test_a_command_in_a_container_that_is_not_there_is_a_400(api: Api) -> None:
+    path = await running_pod(api)
+    answer = await api.client.ask("GET", f"{path}/exec", params={"command": "true", "container": "none"})
+    assert answer.status == 400
+    assert answer.body["message"] == "container none is not valid for pod one"

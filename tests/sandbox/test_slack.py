@@ -1,3 +1,4 @@
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,9 +11,12 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from sandbox.slack import DEFAULT, Away, Limits, Message, Rate, SlackSandbox, start
+import sandbox
+from sandbox.slack import DEFAULT, Away, Limits, Message, Rate, Reply, SlackSandbox, View, start
+from sandbox.slack.asking import SlackError
 from sandbox.slack.clock import Clock
 from sandbox.slack.limits import RateLimiter
+from sandbox.slack.workspace import Workspace
 
 Json = dict[str, Any]
 SOON = 5.0
@@ -654,6 +658,202 @@ async def test_a_modal_is_replaced_stacked_and_closed(slack: SlackSandbox) -> No
         assert "step two" in slack.rendered(view)
 
 
+async def test_a_button_opens_a_modal_that_knows_what_it_is_about(slack: SlackSandbox) -> None:
+    seen: list[Json] = []
+
+    def register(app: AsyncApp) -> None:
+        @app.action("approve")
+        async def approve(ack: Any, body: Json, client: AsyncWebClient) -> None:
+            await ack()
+            about = body["actions"][0]["value"]
+            form = modal(text_input(), callback_id="approve", private_metadata=about)
+            await client.views_open(trigger_id=body["trigger_id"], view=form)
+
+        @app.view("approve")
+        async def submitted(ack: Any, body: Json) -> None:
+            seen.append(body)
+            await ack(response_action="clear")
+
+    async with bolt(slack, register) as app:
+        blocks = [actions(button("Approve", "approve", value="op-1"))]
+        await app.client.chat_postMessage(channel="C0OPS", text="?", blocks=blocks)
+        (posted,) = slack.channel_messages("ops")
+        bob = slack.person("bob")
+        view = await bob.opens("Approve", posted)
+        assert slack.person("alice").modal is None
+        with pytest.raises(LookupError, match="alice does not see"):
+            await slack.person("alice").submits(view, {"name": "prod"})
+        await bob.submits(view, {"name": "prod"})
+    (body,) = seen
+    assert (body["type"], body["user"]["id"], body["view"]["private_metadata"]) == ("view_submission", "U0BOB", "op-1")
+    assert body["view"]["state"]["values"] == {"name": {"typed": {"type": "plain_text_input", "value": "prod"}}}
+    assert bob.modal is None
+
+
+async def test_a_button_that_opens_nothing_says_so(slack: SlackSandbox) -> None:
+    posted = Message("C0OPS", slack.workspace.new_ts(), slack.bot_user_id, "?", [actions(button())])
+    slack.workspace.post(posted)
+    with pytest.raises(TimeoutError, match=r"the modal that 'stop' opens for bob \(the click: dispatch_failed\)"):
+        await slack.person("bob").opens("stop", posted, timeout=0.01)
+
+
+async def open_modal(slack: SlackSandbox, **view: Any) -> View:
+    """In front of Alice: a name and a reason, the latter filled in before."""
+    reason = text_input("reason", optional=True)
+    reason["element"] = reason["element"] | {"initial_value": "none", "multiline": True}
+    opened = modal(text_input(), reason, **view)
+    await client_of(slack).views_open(trigger_id=slack.workspace.new_trigger("U0ALICE"), view=opened)
+    found = slack.person("alice").modal
+    assert found is not None
+    return found
+
+
+def typed_in(reply: Reply) -> dict[str, str | None]:
+    """What a submission carries, by block_id."""
+    values = reply.envelope["payload"]["view"]["state"]["values"]
+    return {block: next(iter(fields.values()))["value"] for block, fields in values.items()}
+
+
+async def test_what_was_typed_stays_in_a_modal_that_is_sent_back_or_updated(slack: SlackSandbox) -> None:
+    def register(app: AsyncApp) -> None:
+        @app.view("delete")
+        async def submitted(ack: Any, view: Json) -> None:
+            typed = view["state"]["values"]["name"]["typed"]["value"]
+            if typed == "next":
+                await ack(response_action="update", view=modal(text_input(), text_input("other"), callback_id="delete"))
+            else:
+                await ack(response_action="errors", errors={"name": "another name"})
+
+    view = await open_modal(slack, callback_id="delete")
+    async with bolt(slack, register):
+        alice = slack.person("alice")
+        reply = await alice.submits(view, {"name": "prod", "reason": "because"})
+        assert reply.errors == view.errors == {"name": "another name"}
+        assert typed_in(await alice.submits(view)) == {"name": "prod", "reason": "because"}
+        assert typed_in(await alice.submits(view, {"reason": ""})) == {"name": "prod", "reason": None}
+        await alice.submits(view, {"name": "next"})
+        assert (view.errors, list(view.state)) == ({}, ["name"]), "the reason is gone with its block"
+        assert typed_in(await alice.submits(view, {"other": "x"})) == {"name": "next", "other": "x"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ({"response_action": "errors", "errors": {"elsewhere": "no"}}, "errors name no input block: elsewhere"),
+        ({"response_action": "close"}, "unknown response_action: close"),
+        ({"response_action": "update", "view": {"type": "home", "blocks": []}}, "must be a valid enum value (modal)"),
+    ],
+)
+async def test_an_ack_that_slack_does_not_understand_leaves_the_modal_open(
+    slack: SlackSandbox, answer: Json, fault: str
+) -> None:
+    def register(app: AsyncApp) -> None:
+        @app.view("delete")
+        async def submitted(ack: Any) -> Any:
+            return await ack(**answer)
+
+    view = await open_modal(slack, callback_id="delete")
+    async with bolt(slack, register):
+        alice = slack.person("alice")
+        with pytest.raises(SlackError) as refused:
+            await alice.submits(view, {"name": "prod"})
+    assert fault in str(refused.value.answer())
+    assert alice.modal is view
+
+
+async def test_a_submission_that_nobody_acks_leaves_the_modal_open() -> None:
+    async with peopled(time_scale=0.01) as slack:
+        view = await open_modal(slack, callback_id="delete")
+        slack.faults.ignores_acks()
+        async with bolt(slack, with_modal):
+            alice = slack.person("alice")
+            reply = await alice.submits(view, {"name": "prod"})
+        assert (reply.failed, alice.modal) == ("operation_timeout", view)
+
+
+async def test_a_modal_may_go_with_all_below_it(slack: SlackSandbox) -> None:
+    cleared: list[bool] = []
+
+    def register(app: AsyncApp) -> None:
+        @app.view_closed("top")
+        async def top(ack: Any, body: Json) -> None:
+            cleared.append(body["is_cleared"])
+            await ack()
+
+    await open_modal(slack)
+    top = modal(section(), callback_id="top", notify_on_close=True, clear_on_close=True)
+    await client_of(slack).views_push(trigger_id=slack.workspace.new_trigger("U0ALICE"), view=top)
+    alice = slack.person("alice")
+    assert alice.modal is not None
+    async with bolt(slack, register):
+        await alice.closes(alice.modal)
+    assert (alice.modal, cleared) == (None, [True])
+
+
+async def test_the_bot_writes_to_a_person_directly_and_its_buttons_work_there(slack: SlackSandbox) -> None:
+    clicked: list[Json] = []
+
+    def register(app: AsyncApp) -> None:
+        @app.action("stop")
+        async def stop(ack: Any, body: Json) -> None:
+            clicked.append(body)
+            await ack()
+
+    alice = slack.person("alice")
+    assert alice.direct_messages == []
+    async with bolt(slack, register) as app:
+        client = app.client
+        first = await client.conversations_open(users="U0ALICE")
+        again = await client.conversations_open(users="U0ALICE")
+        place = first["channel"]["id"]
+        assert again["channel"]["id"] == place
+        assert (first.get("already_open"), again["already_open"], again["no_op"]) == (None, True, True)
+        sent = await client.chat_postMessage(channel=place, text="for you", blocks=[actions(button())])
+        await client.chat_postMessage(channel="U0ALICE", text="and this", thread_ts=sent["ts"])
+        alice.says("thanks", place)
+        card, reply = alice.direct_messages
+        assert ((card.text, reply.text), reply.thread_ts) == (("for you", "and this"), card.ts)
+        await alice.presses("stop", card)
+        link = (await client.chat_getPermalink(channel=place, message_ts=card.ts))["permalink"]
+        inside = (await client.chat_getPermalink(channel=place, message_ts=reply.ts))["permalink"]
+    assert clicked[0]["channel"] == {"id": place, "name": "directmessage"}
+    assert link.endswith(f"/archives/{place}/p{card.ts.replace('.', '')}")
+    assert inside.endswith(f"?thread_ts={card.ts}&cid={place}")
+    assert slack.person("bob").direct_messages == []
+    with pytest.raises(PermissionError):
+        slack.person("bob").sees(place)
+
+
+async def test_some_people_cannot_be_written_to_directly(slack: SlackSandbox) -> None:
+    client = client_of(slack)
+    slack.person("bob").user.deleted = True
+    slack.add_user("otherbot", is_bot=True)
+
+    async def refused(**asked: str) -> str:
+        return str((await error_of(client.conversations_open(**asked)))["error"])
+
+    assert await refused(users="U0BOB") == "user_disabled"
+    assert await refused(users="U0OTHERBOT") == "cannot_dm_bot"
+    assert await refused(users="U0MALLORY") == "invalid_user_combination"
+    assert await refused(channel="C0OPS") == "method_not_supported_for_channel_type"
+    slack.add_channel("shared", members=["alice", "mallory"], is_ext_shared=True)
+    assert (await client.conversations_open(users="U0MALLORY"))["ok"]
+
+
+def test_the_sandbox_has_everybody_that_a_rule_may_be_about() -> None:
+    slack = SlackSandbox(Workspace(Clock(), random.Random(0), ()), None)
+    sandbox.populate(slack)
+    users = {one.user.name: one.user for one in map(slack.person, ("greta", "otto", "mallory", "deploybot"))}
+    assert set(slack.group("tml-ops").users) & set(slack.group("tml-approvers").users), "one may be both"
+    assert len(slack.group("tml-ops").users) >= 2
+    assert users["greta"].is_restricted
+    assert users["otto"].deleted
+    assert users["deploybot"].is_bot
+    assert (users["mallory"].is_stranger, users["mallory"].team_id) == (True, slack.other_team_id)
+    assert slack.channel("partners").is_ext_shared
+    assert {one.name for one in slack.people()} == {"alice", "bob", "carol", "dave", "greta", "mallory"}
+
+
 async def test_a_trigger_opens_one_view_within_three_seconds(slack: SlackSandbox) -> None:
     client, trigger = client_of(slack), slack.workspace.new_trigger("U0ALICE")
     await client.views_open(trigger_id=trigger, view=modal(section()))
@@ -825,7 +1025,7 @@ async def test_buttons_and_modals_of_the_page_work(slack: SlackSandbox) -> None:
     async with bolt(slack, register) as app, aiohttp.ClientSession(slack.site) as browser:
 
         async def act(name: str, **given: Any) -> Json:
-            async with browser.post(f"/sandbox/{name}", json={"as": "U0ALICE", **given}) as answer:
+            async with browser.post(f"/sandbox/{name}", json={"as": "U0ALICE"} | given) as answer:
                 return dict(await answer.json())
 
         posted = await app.client.chat_postMessage(channel="C0OPS", text="?", blocks=[actions(button())])
@@ -833,9 +1033,27 @@ async def test_buttons_and_modals_of_the_page_work(slack: SlackSandbox) -> None:
         await act("press", channel="C0OPS", ts=posted["ts"], action="stop", block=block)
         view = await slack.until(lambda s: s.person("alice").modal, SOON, "the modal")
         assert "must be filled in" in (await act("submit", view=view.id))["error"]
+        await act("submit", view=view.id, values={"name": "staging"})
+        async with browser.get("/sandbox/state", params={"as": "U0ALICE"}) as answer:
+            shown = (await answer.json())["modal"]
+        assert (shown["id"], shown["errors"]) == (view.id, {"name": "type prod"})
+        assert (
+            "does not see" in (await act("submit", view=view.id, values={"name": "prod"}, **{"as": "U0BOB"}))["error"]
+        )
         await act("submit", view=view.id, values={"name": "prod"})
         assert slack.person("alice").modal is None
         assert "no longer open" in (await act("close", view=view.id))["error"]
+
+
+async def test_the_page_shows_a_person_what_the_bot_wrote_to_them(slack: SlackSandbox) -> None:
+    await client_of(slack).chat_postMessage(channel="U0ALICE", text="for you")
+    async with aiohttp.ClientSession(slack.site) as browser:
+        said: dict[str, list[str]] = {}
+        for person in ("U0ALICE", "U0BOB"):
+            async with browser.get("/sandbox/state", params={"as": person}) as answer:
+                channels = (await answer.json())["channels"]
+            said[person] = [one["text"] for place in channels for one in place["messages"]]
+    assert said == {"U0ALICE": ["for you"], "U0BOB": []}
 
 
 async def test_an_ack_may_speak_in_the_channel_and_then_shows_the_command(slack: SlackSandbox) -> None:

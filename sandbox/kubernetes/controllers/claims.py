@@ -2,38 +2,43 @@
 
 from decimal import Decimal
 
+from sandbox.kubernetes.clock import timestamp
 from sandbox.kubernetes.controllers.owners import is_terminating, key_of
 from sandbox.kubernetes.controllers.podstatus import claims_of
-from sandbox.kubernetes.controllers.provisioning import CANNOT_PROVISION, SELECTED_NODE, new_volume, wants
+from sandbox.kubernetes.controllers.provisioning import (
+    AWS_IN_TREE,
+    CANNOT_PROVISION,
+    PROVISIONER,
+    SELECTED_NODE,
+    is_csi,
+    wants,
+)
 from sandbox.kubernetes.controllers.recorder import Recorder
-from sandbox.kubernetes.controllers.work import Key, Work
+from sandbox.kubernetes.controllers.work import Key
 from sandbox.kubernetes.defaults import CLAIM_FINALIZER
 from sandbox.kubernetes.resources import CLAIMS, PODS, STORAGE_CLASSES, VOLUMES, Object
 from sandbox.kubernetes.store import Event, Store
 from sandbox.kubernetes.validation import quantity
-from sandbox.kubernetes.volumes import Volumes
 
 ACTOR = "persistentvolume-controller"
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-PROVISIONING = 1.0
-"""Simulated seconds."""
+BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 
 
 class Claims:
-    """Binds, provisions, and lets a deleted claim go when no pod uses it any longer."""
+    """Binds, asks for provisioning, and lets a deleted claim go when no pod uses it any longer."""
 
-    def __init__(self, store: Store, volumes: Volumes, work: Work) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._volumes = volumes
-        self._work = work
         self._recorder = Recorder(store, ACTOR)
 
     def concerned(self, event: Event) -> list[Key]:
         if event.resource is CLAIMS:
             return [key_of(event.object)] if event.type != "DELETED" else []
         if event.resource is VOLUMES:
-            return self._of_volume(event.object)
+            before = _named(event.previous) if event.previous else []
+            return [*before, *self._of_volume(event.object)]
         if event.resource is PODS and event.type == "DELETED":
             namespace = event.object["metadata"]["namespace"]
             return [(namespace, name) for name in claims_of(event.object).values()]
@@ -52,8 +57,7 @@ class Claims:
 
     def _of_volume(self, volume: Object) -> list[Key]:
         """The claim a volume names; a volume that names none may serve anyone."""
-        named = volume["spec"].get("claimRef")
-        return [(named.get("namespace"), named["name"])] if named else self._unbound()
+        return _named(volume) or self._unbound()
 
     def _unbound(self) -> list[Key]:
         rows = self._store.rows(CLAIMS)
@@ -75,20 +79,27 @@ class Claims:
         return any(row["spec"].get("nodeName") and name in claims_of(row).values() for row in rows)
 
     def _check_bound(self, claim: Object) -> None:
-        name = claim["spec"]["volumeName"]
-        volume = self._store.find(VOLUMES, None, name)
-        if volume is None and claim["status"].get("phase") != "Lost":
-            self._recorder.warning(CLAIMS, claim, "ClaimLost", "Bound claim has lost its PersistentVolume.")
-            self._write_claim_status(claim, {"phase": "Lost"})
-        elif volume is not None and claim["status"].get("phase") != "Bound" and _is_for(volume, claim):
+        """A claim that has lost its volume keeps its phase until the volume is its own again."""
+        volume = self._store.find(VOLUMES, None, claim["spec"]["volumeName"])
+        if volume is None:
+            self._lose(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
+        elif (volume["spec"].get("claimRef") or claim["metadata"]).get("uid") != claim["metadata"]["uid"]:
+            message = "Two claims are bound to the same volume, this one is bound incorrectly"
+            self._lose(claim, "ClaimMisbound", message)
+        elif not volume["spec"].get("claimRef") or claim["status"].get("phase") != "Bound":
             self._bind(volume, claim)
+
+    def _lose(self, claim: Object, reason: str, message: str) -> None:
+        if claim["status"].get("phase") != "Lost":
+            self._recorder.warning(CLAIMS, claim, reason, message)
+            self._write_claim_status(claim, {"phase": "Lost"})
 
     def _find_volume(self, claim: Object) -> None:
         named = claim["spec"].get("volumeName")
         if named:
             self._bind_named(claim, self._store.find(VOLUMES, None, named))
             return
-        reserved = next((row for row in self._store.list(VOLUMES) if _names(row, claim) and _is_for(row, claim)), None)
+        reserved = next((row for row in self._store.list(VOLUMES) if _is_reserved(row, claim)), None)
         if reserved is not None:
             self._bind(reserved, claim)
             return
@@ -96,21 +107,24 @@ class Claims:
             message = "waiting for first consumer to be created before binding"
             self._recorder.normal(CLAIMS, claim, "WaitForFirstConsumer", message)
             return
-        free = sorted((row for row in self._store.list(VOLUMES) if _is_free(row) and _fits(row, claim)), key=_size)
+        rows = self._store.list(VOLUMES)
+        free = sorted((row for row in rows if _is_free(row) and not _unfitness(row, claim)), key=_size)
         if free:
             self._bind(free[0], claim)
         else:
             self._provision(claim)
 
     def _bind_named(self, claim: Object, volume: Object | None) -> None:
-        """The claim asks for one volume: bound only if that one is there, free for it, and fits."""
-        if volume is None or is_terminating(volume):
+        """The claim asks for one volume: bound only if that one is its own, or free and fit."""
+        if volume is None:
             return
+        name = volume["metadata"]["name"]
         if not _is_for(volume, claim):
-            message = f'volume "{volume["metadata"]["name"]}" already bound to a different claim.'
-            self._recorder.warning(CLAIMS, claim, "FailedBinding", message)
-        elif not _fits(volume, claim):
-            message = f'Cannot bind to requested volume "{volume["metadata"]["name"]}": it does not satisfy the claim'
+            self._recorder.warning(
+                CLAIMS, claim, "FailedBinding", f'volume "{name}" already bound to a different claim.'
+            )
+        elif not volume["spec"].get("claimRef") and (unfit := _unfitness(volume, claim)):
+            message = f'Cannot bind to requested volume "{name}": {unfit}'
             self._recorder.warning(CLAIMS, claim, "VolumeMismatch", message)
         else:
             self._bind(volume, claim)
@@ -139,7 +153,10 @@ class Claims:
         name = volume["metadata"]["name"]
         if (volume["spec"].get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
             self._store.change(VOLUMES, None, name, reserve, actor=ACTOR)
-        self._store.change(VOLUMES, None, name, _set_bound, subresource="status", actor=ACTOR)
+        now = timestamp(self._store.clock.now())
+        self._store.change(
+            VOLUMES, None, name, lambda found: set_phase(found, "Bound", now), subresource="status", actor=ACTOR
+        )
         self._store.change(CLAIMS, *key_of(claim), take, actor=ACTOR)
         capacity = volume["spec"]["capacity"]
         modes = volume["spec"]["accessModes"]
@@ -162,28 +179,42 @@ class Claims:
         provisioner = storage_class["provisioner"]
         if provisioner == CANNOT_PROVISION:
             return
-        if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
+        if claim["spec"].get("dataSource") and not is_csi(provisioner):
             # An empty volume in place of what was asked for would look like a success.
-            message = f'failed to provision volume with StorageClass "{class_name}": data sources are not supported'
-            self._recorder.warning(CLAIMS, claim, "ProvisioningFailed", message)
+            self._recorder.warning(CLAIMS, claim, "ProvisioningFailed", _no_data_source(provisioner, class_name))
             return
-        self._note_provisioner(claim, provisioner)
-        if self._work.has_waited(self, key_of(claim), claim["metadata"]["uid"], PROVISIONING):
-            volume = self._store.create(VOLUMES, new_volume(claim, storage_class), actor=provisioner)
-            self._volumes.make(volume)
-            message = f"Successfully provisioned volume {volume['metadata']['name']}"
-            self._recorder.normal(CLAIMS, claim, "ProvisioningSucceeded", message)
+        self._give_to(provisioner, claim)
 
-    def _note_provisioner(self, claim: Object, provisioner: str) -> None:
+    def _give_to(self, provisioner: str, claim: Object) -> None:
         def note(found: Object) -> None:
             annotations = found["metadata"].setdefault("annotations", {})
-            annotations["volume.kubernetes.io/storage-provisioner"] = provisioner
+            annotations |= {PROVISIONER: provisioner, BETA_PROVISIONER: provisioner}
 
         self._store.change(CLAIMS, *key_of(claim), note, actor=ACTOR)
+        if provisioner != AWS_IN_TREE:
+            message = (
+                f"Waiting for a volume to be created either by the external provisioner '{provisioner}' "
+                "or manually by the system administrator. If volume creation is delayed, please verify that "
+                "the provisioner is running and correctly registered."
+            )
+            self._recorder.normal(CLAIMS, claim, "ExternalProvisioning", message)
 
 
-def _set_bound(volume: Object) -> None:
-    volume["status"] = {"phase": "Bound"}
+def set_phase(volume: Object, phase: str, now: str) -> None:
+    if volume["status"].get("phase") != phase:
+        volume["status"] = {"phase": phase, "lastPhaseTransitionTime": now}
+
+
+def _no_data_source(provisioner: str, class_name: str) -> str:
+    if provisioner == AWS_IN_TREE:
+        return f'plugin "{provisioner}" is not a CSI plugin. Only CSI plugin can provision a claim with a datasource'
+    return f'failed to provision volume with StorageClass "{class_name}": data sources are not supported'
+
+
+def _named(volume: Object) -> list[Key]:
+    """The claim that a volume is reserved for, if any."""
+    named = volume["spec"].get("claimRef")
+    return [(named.get("namespace"), named["name"])] if named else []
 
 
 def _names(volume: Object, claim: Object) -> bool:
@@ -207,13 +238,35 @@ def _is_free(volume: Object) -> bool:
     )
 
 
-def _fits(volume: Object, claim: Object) -> bool:
-    asked, given = claim["spec"], volume["spec"]
+def _is_reserved(volume: Object, claim: Object) -> bool:
+    """By its name, or made for it; then the class does not matter, but what it asks for does."""
     return (
-        (asked.get("storageClassName") or "") == (given.get("storageClassName") or "")
-        and set(asked.get("accessModes") or []) <= set(given.get("accessModes") or [])
-        and _size(volume) >= quantity(asked.get("resources", {}).get("requests", {}).get("storage", 0))
+        _names(volume, claim)
+        and _is_for(volume, claim)
+        and not is_terminating(volume)
+        and _size(volume) >= _asked(claim)
+        and _has_modes(volume, claim)
     )
+
+
+def _unfitness(volume: Object, claim: Object) -> str:
+    """Why a volume that is free will not do; empty if it will."""
+    name = volume["metadata"]["name"]
+    if is_terminating(volume):
+        return f'the volume is marked for deletion "{name}"'
+    if _size(volume) < _asked(claim):
+        return "requested PV is too small"
+    if (claim["spec"].get("storageClassName") or "") != (volume["spec"].get("storageClassName") or ""):
+        return "storageClassName does not match"
+    return "" if _has_modes(volume, claim) else "incompatible accessMode"
+
+
+def _has_modes(volume: Object, claim: Object) -> bool:
+    return set(claim["spec"].get("accessModes") or []) <= set(volume["spec"].get("accessModes") or [])
+
+
+def _asked(claim: Object) -> Decimal:
+    return quantity(claim["spec"].get("resources", {}).get("requests", {}).get("storage", 0))
 
 
 def _size(volume: Object) -> Decimal:

@@ -212,7 +212,7 @@ class StatefulSets:
             if own.get("annotations"):
                 metadata["annotations"] = own["annotations"]
             if _policy(workload, "whenDeleted") == "Delete":
-                metadata["ownerReferences"] = [reference(STATEFULSETS, workload, controller=False)]
+                metadata["ownerReferences"] = [reference(STATEFULSETS, workload)]
             found[own["name"]] = {"metadata": metadata, "spec": template["spec"]}
         return found
 
@@ -298,11 +298,11 @@ class StatefulSets:
         workload = picture.workload
         if not workload["spec"].get("volumeClaimTemplates"):
             return
-        by_set = [reference(STATEFULSETS, workload, controller=False)]
+        by_set = [reference(STATEFULSETS, workload)]
         for ordinal, pod in picture.pods.items():
             wanted = by_set if _policy(workload, "whenDeleted") == "Delete" else []
             if ordinal >= picture.wanted and _policy(workload, "whenScaled") == "Delete":
-                wanted = [reference(PODS, pod, controller=False)]
+                wanted = [reference(PODS, pod)]
             for name in claims_of(pod).values():
                 self._keep_owners(workload, name, wanted)
 

@@ -117,6 +117,11 @@ class Work:
         delay = seconds * self._store.clock.scale
         self._timers[entry] = asyncio.get_running_loop().call_later(delay, self._due_now, entry)
 
+    def at_the_latest(self, controller: Controller, key: Key, seconds: float) -> None:
+        """Have an object looked at in so many simulated seconds, unless another call has asked for it already."""
+        if (self._controllers.index(controller), key) not in self._timers:
+            self.again(controller, key, seconds)
+
     def has_waited(self, controller: Controller, key: Key, uid: str, seconds: float) -> bool:
         """Whether so many simulated seconds have passed since this was first asked about `uid`; if not, asks again."""
         entry = (self._controllers.index(controller), uid)

@@ -1,15 +1,18 @@
-"""Builds etcd and Kubernetes' servers as Go tools, once, into the user's cache."""
+"""Builds etcd, Kubernetes' servers and the storage's as Go tools, once, into the user's cache."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 TOOLS = Path(__file__).parent / "tools"
 USUAL_PLACE = Path("/usr/local/go/bin/go")
@@ -30,12 +33,29 @@ class Tool:
     name: str
 
 
+SNAPSHOTTER = "github.com/kubernetes-csi/external-snapshotter"
+PROVISIONER = "github.com/kubernetes-csi/external-provisioner"
 PROGRAMS = (
     Tool("etcd", "go.etcd.io/etcd/server/v3", "etcd"),
     Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
     Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
     Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+    Tool("snapshotter", f"{SNAPSHOTTER}/v8/cmd/snapshot-controller", "snapshot-controller"),
+    Tool("snapshotter", f"{SNAPSHOTTER}/v8/cmd/csi-snapshotter", "csi-snapshotter"),
+    Tool("provisioner", f"{PROVISIONER}/v6/cmd/csi-provisioner", "csi-provisioner"),
+    Tool("hostpath", ".", "hostpath"),
 )
+DEFINITIONS = "config/crd"
+"""Where SNAPSHOTTER's client module has the CustomResourceDefinitions of what the snapshotter works on."""
+SOURCES = (".mod", ".sum", ".go")
+
+
+@dataclass(frozen=True)
+class Built:
+    """Where the programs are, by name, and the folder of the CustomResourceDefinitions, one JSON file for each."""
+
+    programs: Mapping[str, Path]
+    definitions: Path
 
 
 def tell(text: str) -> None:
@@ -52,14 +72,14 @@ def version() -> str:
     return found[1]
 
 
-def folder() -> Path:
-    """Where the programs of exactly these go.mod files are kept."""
+def folder(module: str) -> Path:
+    """Where the programs of exactly this go.mod are kept, and of exactly this source where the source is ours."""
     digest = hashlib.sha256()
-    for module in sorted({tool.module for tool in PROGRAMS}):
-        for name in ("go.mod", "go.sum"):
-            digest.update((TOOLS / module / name).read_bytes())
+    for file in sorted(TOOLS.joinpath(module).iterdir()):
+        if file.suffix in SOURCES:
+            digest.update(f"{file.name}\0".encode() + file.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "tml-bot" / "cluster" / f"{version()}-{digest.hexdigest()[:12]}"
+    return cache / "tml-bot" / "cluster" / f"{module}-{digest.hexdigest()[:12]}"
 
 
 def go() -> str:
@@ -70,20 +90,26 @@ def go() -> str:
     return found
 
 
-def build(say: Callable[[str], None] = tell) -> Path:
-    """The folder with the programs, built where they are not there yet. Raises Missing."""
-    target = folder()
-    wanted = [tool for tool in PROGRAMS if not (target / tool.name).exists()]
-    if not wanted:
-        return target
+def build(say: Callable[[str], None] = tell) -> Built:
+    """Everything, built where it is not there yet. Raises Missing."""
+    targets = {tool.name: folder(tool.module) / tool.name for tool in PROGRAMS}
+    definitions = folder("snapshotter") / "definitions"
+    wanted = [tool for tool in PROGRAMS if not targets[tool.name].exists()]
+    if wanted:
+        _make(wanted, targets, say)
+    if not definitions.exists():
+        _copy_definitions(definitions)
+    return Built(targets, definitions)
+
+
+def _make(wanted: list[Tool], targets: Mapping[str, Path], say: Callable[[str], None]) -> None:
     command = go()
-    target.mkdir(parents=True, exist_ok=True)
-    say(f"building the control plane of Kubernetes {version()}, once: about ten minutes on two cores, 2 GB of cache")
+    names = ", ".join(tool.name for tool in wanted)
+    say(f"building {names}, once; all of the control plane takes about a quarter of an hour on two cores")
     for module in dict.fromkeys(tool.module for tool in wanted):
         _fetch(command, module, [tool for tool in wanted if tool.module == module], say)
     for tool in wanted:
-        _compile(command, tool, target, say)
-    return target
+        _compile(command, tool, targets[tool.name], say)
 
 
 def _fetch(command: str, module: str, tools: list[Tool], say: Callable[[str], None]) -> None:
@@ -96,20 +122,35 @@ def _fetch(command: str, module: str, tools: list[Tool], say: Callable[[str], No
 
 def _compile(command: str, tool: Tool, target: Path, say: Callable[[str], None]) -> None:
     begun = time.monotonic()
-    partial = target / f"{tool.name}.{os.getpid()}"
-    arguments = [command, "build", "-trimpath", "-ldflags", _flags(), "-o", str(partial), tool.package]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{tool.name}.{os.getpid()}")
+    arguments = [command, "build", "-trimpath", "-ldflags", _flags(tool.module), "-o", str(partial), tool.package]
     done = _run(arguments, tool.module)
     if done.returncode:
         raise Missing(f"{tool.name} cannot be built: {_last_words(done.stderr)}")
-    partial.replace(target / tool.name)
+    partial.replace(target)
     say(f"  {tool.name}: built ({time.monotonic() - begun:.0f} s)")
 
 
-def _flags() -> str:
-    """Without these the servers say that they are v0.0.0-master."""
+def _copy_definitions(target: Path) -> None:
+    done = _run([go(), "list", "-m", "-f", "{{.Dir}}", f"{SNAPSHOTTER}/client/v8"], "snapshotter")
+    found = Path(done.stdout.strip()) / DEFINITIONS
+    if done.returncode or not found.is_dir():
+        raise Missing(f"{SNAPSHOTTER}/client/v8 cannot be fetched: {_last_words(done.stderr)}")
+    partial = target.with_name(f"{target.name}.{os.getpid()}")
+    partial.mkdir(parents=True)
+    for file in found.glob("*.storage.k8s.io_*.yaml"):
+        text = json.dumps(yaml.safe_load(file.read_text()))  # JSON is read in a fiftieth of the time
+        partial.joinpath(f"{file.stem}.json").write_text(text)
+    partial.replace(target)
+
+
+def _flags(module: str) -> str:
+    """Without the versions Kubernetes' servers say that they are v0.0.0-master."""
     major, minor = version().lstrip("v").split(".")[:2]
     values = {"gitVersion": version(), "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    return " ".join(["-s -w", *(f"-X {VERSION_VARIABLES}.{key}={value}" for key, value in values.items())])
+    versions = [f"-X {VERSION_VARIABLES}.{key}={value}" for key, value in values.items()]
+    return " ".join(["-s -w", *(versions if module == "kubernetes" else [])])
 
 
 def _run(arguments: list[str], module: str) -> subprocess.CompletedProcess[str]:

@@ -85,10 +85,17 @@ class Client:
         self.access = access
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, patch: str = "", params: Params | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        patch: str = "",
+        params: Params | None = None,
+        accept: str = "application/json",
     ) -> Answer:
         """Whatever the answer is. ``patch`` is one of CONTENT_TYPES' keys."""
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = CONTENT_TYPES.get(patch, "application/json")
         async with self._session.request(

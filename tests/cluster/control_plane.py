@@ -1,4 +1,4 @@
-"""A real control plane on loopback: etcd, API server, controller manager and scheduler as plain processes.
+"""A real control plane on loopback: etcd, API server, controller manager, scheduler and storage as plain processes.
 
     async with control_plane(folder, time_scale=0.01) as plane: ...
 
@@ -13,15 +13,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import aiohttp
 import yaml
 
-from tests.cluster.building import Missing, build
-from tests.cluster.client import Access, Answer, Json, open_client, until
+from tests.cluster import storage
+from tests.cluster.building import Built, Missing, build
+from tests.cluster.client import Access, Answer, Client, Json, open_client, until
 from tests.cluster.kubeconfigs import write_kubeconfig
 from tests.cluster.processes import LOOK_AGAIN, Program, free_ports
 
@@ -32,8 +33,13 @@ USERS = {
     "admin": ("tml-bot-test-admin", ["system:masters"]),
     "controllers": ("system:kube-controller-manager", []),
     "scheduler": ("system:kube-scheduler", []),
-    "node": ("tml-bot-test-node", ["system:masters"]),  # it plays the kubelet, the storage and its provisioner
+    "node": ("tml-bot-test-node", ["system:masters"]),
+    **{name: (f"tml-bot-test-{name}", ["system:masters"]) for name in storage.SIDECARS},
 }
+WATCHERS = ("kube-controller-manager", "kube-scheduler", *storage.SIDECARS)
+"""After each failure client-go doubles the pause before it lists again, up to 30 to 60 s, and forgets that only after
+two quiet minutes (tools/cache/reflector.go, 0.36).
+"""
 CERTIFICATE = """\
 [req]
 distinguished_name = name
@@ -70,18 +76,22 @@ class Ports:
     scheduler: int
     kubelet: int
     traffic: int
+    provisioner: int
+    snapshots: int
+    snapshotter: int
 
 
 class ControlPlane:
     """The running servers; made by `control_plane`."""
 
-    def __init__(self, programs: Path, folder: Path, time_scale: float) -> None:
-        self._programs = programs
+    def __init__(self, built: Built, folder: Path, time_scale: float) -> None:
+        self._built = built
         self.folder = folder
         self.time_scale = time_scale
         self.tokens = {name: secrets.token_hex(16) for name in USERS}
-        self._ports = Ports(*free_ports(7))
+        self._ports = Ports(*free_ports(len(fields(Ports))))
         self._running: dict[str, Program] = {}
+        self._was_killed = False
 
     @property
     def url(self) -> str:
@@ -91,6 +101,11 @@ class ControlPlane:
     def volumes(self) -> Path:
         """One folder per volume handle, with the bytes."""
         return self.folder / "volumes"
+
+    @property
+    def snapshots(self) -> Path:
+        """One folder per snapshot handle, with the bytes of the moment."""
+        return self.folder / "snapshots"
 
     def traffic_url(self, namespace: str) -> str:
         """What a caller of the gateway asks."""
@@ -119,14 +134,19 @@ class ControlPlane:
         self._launch("etcd", self._etcd())
         await self._answers(f"http://{HOST}:{self._ports.etcd}/health")
         await self.start_api_server()
+        async with open_client(self.access()) as client:
+            await storage.define(client, storage.definitions(self._built.definitions))
+            await asyncio.gather(storage.make_classes(client), self._start_the_rest(client))
+
+    async def _start_the_rest(self, client: Client) -> None:
         self._launch("kube-controller-manager", self._controllers())
         self._launch("kube-scheduler", self._scheduler())
-        await self._answers(f"https://{HOST}:{self._ports.controllers}/healthz")
-        await self._answers(f"https://{HOST}:{self._ports.scheduler}/healthz")
-        async with open_client(self.access()) as client:  # without its account a namespace takes no pods
-            await until(client, "/api/v1/namespaces/default/serviceaccounts/default", lambda it: it.status == 200)
-            self._launch_node()
-            await until(client, "/api/v1/nodes", _takes_pods)
+        await self.start_storage()
+        await self._controllers_answer()
+        # without its account a namespace takes no pods
+        await until(client, "/api/v1/namespaces/default/serviceaccounts/default", lambda it: it.status == 200)
+        self._launch_node()
+        await until(client, "/api/v1/nodes", _takes_pods)
 
     async def stop(self) -> None:
         """The readers before what they read from."""
@@ -138,8 +158,45 @@ class ControlPlane:
         await self._answers(f"{self.url}/readyz")
 
     async def kill_api_server(self) -> None:
-        """SIGKILL: every connection is cut, nothing is said."""
+        """SIGKILL: every connection is cut, nothing is said. See `settle`."""
+        self._was_killed = True
         await self._running["kube-apiserver"].kill()
+
+    async def settle(self) -> None:
+        """Start those that watch again if the API server was killed: their pauses would be the next test's."""
+        if not self._was_killed:
+            return
+        self._was_killed = False
+        for name in WATCHERS:
+            await self._running[name].kill()
+            self._running[name].start()
+        await self._controllers_answer()
+        await self._sidecars_answer()
+
+    async def _controllers_answer(self) -> None:
+        await self._answers(f"https://{HOST}:{self._ports.controllers}/healthz")
+        await self._answers(f"https://{HOST}:{self._ports.scheduler}/healthz")
+
+    async def start_storage(self) -> None:
+        """The CSI driver first: its sidecars end when they cannot reach it."""
+        self._launch("hostpath", storage.driver(self.folder))
+        await self._listens(storage.socket(self.folder))
+        for name, port in self._sidecars().items():
+            self._launch(name, storage.SIDECARS[name](self.kubeconfig(name), self.folder, f"{HOST}:{port}"))
+        await self._sidecars_answer()
+
+    async def _sidecars_answer(self) -> None:
+        for port in self._sidecars().values():
+            await self._answers(f"http://{HOST}:{port}/metrics")
+
+    async def kill_storage(self) -> None:
+        """SIGKILL to the driver and its sidecars; what is in the volumes and snapshots stays."""
+        for name in ("hostpath", *self._sidecars()):
+            await self._running.pop(name).kill()
+
+    def _sidecars(self) -> dict[str, int]:
+        ports = self._ports
+        return dict(zip(storage.SIDECARS, (ports.provisioner, ports.snapshots, ports.snapshotter), strict=True))
 
     def freeze_api_server(self) -> None:
         """It keeps its connections and says nothing."""
@@ -171,7 +228,7 @@ class ControlPlane:
         return revision
 
     def _launch(self, name: str, arguments: Sequence[str]) -> None:
-        self._run(name, [str(self._programs / name), *arguments])
+        self._run(name, [str(self._built.programs[name]), *arguments])
 
     def _launch_node(self) -> None:
         ports = [str(self._ports.kubelet), str(self._ports.traffic)]
@@ -193,6 +250,17 @@ class ControlPlane:
                             return
                 except aiohttp.ClientError:
                     pass
+                await asyncio.sleep(LOOK_AGAIN)
+
+    async def _listens(self, socket: Path) -> None:
+        """Connect until somebody takes it. Raises Ended when a server gave up, TimeoutError."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                self.check()
+                with suppress(OSError):
+                    _, writer = await asyncio.open_unix_connection(socket)
+                    writer.close()
+                    return
                 await asyncio.sleep(LOOK_AGAIN)
 
     def _make_credentials(self) -> None:

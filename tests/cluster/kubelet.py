@@ -3,7 +3,7 @@
     python -m tests.cluster.kubelet KUBECONFIG FOLDER PORT TRAFFIC_PORT TIME_SCALE
 
 It is the sandbox's own kubelet on a mirror of the real API, so that what a TML component needs, says and takes is
-written once. FOLDER has the certificate (tls.crt, tls.key) and gets the volumes' bytes.
+written once. FOLDER has the certificate (tls.crt, tls.key) and the CSI driver's volumes.
 """
 
 import asyncio
@@ -30,7 +30,6 @@ from sandbox.kubernetes.volumes import Volumes
 from tests.cluster.client import NOT_READY, Access, Client, Refusal, open_client
 from tests.cluster.kubeconfigs import read_kubeconfig
 from tests.cluster.mirror import FOLLOWED, Mirror
-from tests.cluster.provisioner import Provisioner
 
 HEARTBEAT = 10.0
 """Seconds between two renewals of the node's Lease, as the real one has it."""
@@ -171,7 +170,6 @@ async def run(access: Access, folder: Path, port: int, traffic_port: int, scale:
         store = cast("Store", mirror)
         volumes = Volumes(store, folder / "volumes")
         kubelet = Kubelet(store, volumes, crew, ScheduledLife)
-        mirror.tell(Provisioner(mirror, volumes).saw)
         mirror.tell(kubelet.saw)
         door = Port(kubelet, Shell(kubelet, volumes))
         await serve(door.secure(), port, _tls(folder))

@@ -4,7 +4,7 @@ One queue for all objects keeps the order in which things happened here the orde
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sandbox.kubernetes import status
@@ -18,7 +18,6 @@ from sandbox.kubernetes.resources import (
     REPLICASETS,
     SECRETS,
     STATEFULSETS,
-    STORAGE_CLASSES,
     VOLUMES,
     Object,
     Resource,
@@ -26,8 +25,7 @@ from sandbox.kubernetes.resources import (
 from sandbox.kubernetes.store import Event, EventType, copied
 from tests.cluster.client import NOT_READY, Client, Refusal
 
-FOLLOWED = (NAMESPACES, STORAGE_CLASSES, VOLUMES, CLAIMS, SECRETS, CONFIGMAPS, STATEFULSETS, DEPLOYMENTS, REPLICASETS,
-            PODS)  # fmt: skip
+FOLLOWED = (NAMESPACES, VOLUMES, CLAIMS, SECRETS, CONFIGMAPS, STATEFULSETS, DEPLOYMENTS, REPLICASETS, PODS)
 WATCH_SECONDS = 300
 TRY_AGAIN = 0.2
 """Seconds, when the API server is away."""
@@ -65,9 +63,6 @@ class Mirror:
 
     def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         return copied(self._objects.get(resource, {}).get((namespace or "", name)))
-
-    def rows(self, resource: Resource) -> Iterator[Object]:
-        yield from self._objects.get(resource, {}).values()
 
     def change(
         self,

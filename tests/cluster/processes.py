@@ -1,17 +1,22 @@
 """Programs that run as long as they are wanted, each with its log, each ended by its own pid."""
 
 import asyncio
+import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 10.0
 """Seconds from SIGTERM to SIGKILL."""
 LOOK_AGAIN = 0.02
+NOT_FOR_CLIENTS = range(20_000, 32_768)
+"""The kernel gives clients' ends of connections ports from 32768 on (net.ipv4.ip_local_port_range)."""
 
 
 class Ended(Exception):
@@ -37,6 +42,7 @@ class Program:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=ROOT,
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -76,16 +82,26 @@ class Program:
         return "\n".join(lines[-count:])
 
 
+def _environment() -> dict[str, str]:
+    """Without KUBECONFIG: csi-provisioner prefers it to its own flag, and would work on somebody's cluster."""
+    return {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+
+
 def _ending_with_parent() -> list[str]:
     """A test run that is killed leaves nothing running, where util-linux is there; it keeps the pid."""
     return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports on loopback that nobody listens on, and that no client may have taken when a server is started again."""
+    return list(
+        islice((port for port in random.sample(NOT_FOR_CLIENTS, len(NOT_FOR_CLIENTS)) if _is_free(port)), count)
+    )
+
+
+def _is_free(port: int) -> bool:
     try:
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from sandbox.kubernetes import FAULT_ANNOTATION
 from tests.cluster import building
 from tests.cluster.client import Answer, Json, open_client, until
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.storage import handle_of
 from tests.cluster.town import Box, boxed
 
 pytestmark = pytest.mark.timeout(120)
@@ -76,7 +77,8 @@ async def test_a_log_is_read_through_the_api_server(box: Box) -> None:
 
 async def test_a_volume_is_a_folder_that_outlives_its_pod_and_ends_with_its_claim(box: Box) -> None:
     claim = f"/api/v1/namespaces/{box.namespace}/persistentvolumeclaims/sqlvol-mysql-set-0-0"
-    folder = box.plane.volumes / (await box.admin.get(claim)).body["spec"]["volumeName"]
+    bound = (await box.admin.get(claim)).body
+    folder = box.plane.volumes / await handle_of(box.admin, bound)
     assert (folder / "ibdata1").read_bytes().startswith(b"innodb")
     (folder / "mine").write_text("of a test")
     await box.admin.delete(f"/api/v1/namespaces/{box.namespace}/pods/mysql-set-0-0")
@@ -86,7 +88,7 @@ async def test_a_volume_is_a_folder_that_outlives_its_pod_and_ends_with_its_clai
     await box.admin.patch(box.apps("statefulsets", "mysql-set-0"), {"spec": {"replicas": 0}})
     await box.admin.delete(claim)
     await until(box.admin, claim, lambda answer: answer.status == 404)
-    volume = f"/api/v1/persistentvolumes/{folder.name}"
+    volume = f"/api/v1/persistentvolumes/{bound['spec']['volumeName']}"
     await until(box.admin, volume, lambda answer: answer.status == 404)
     assert not folder.exists()
 

@@ -13,9 +13,10 @@ from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import connect
 from lifecycle.kube.lease import LeaseTiming
 from lifecycle.model import Action, Discovery, Ref, Step, Target
-from lifecycle.topology import Topology
+from lifecycle.operation import Goal
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.town import CONTEXT, Box, boxed
+from tests.lifecycle.kube.conftest import goal_of, operation_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,8 +41,12 @@ class Pair:
     found: Discovery
 
     @property
-    def topology(self) -> Topology:
-        return Topology(self.found.workloads)
+    def goal(self) -> Goal:
+        return goal_of(self.found)
+
+    @property
+    def step(self) -> Step:
+        return Step(Action.SCALE_TO_ZERO, self.tm, 1, self.goal.topology[self.tm].uid)
 
     @property
     def tm(self) -> Ref:
@@ -70,18 +75,17 @@ async def test_who_comes_second_is_told_who_holds_the_lease(pair: Pair) -> None:
 
 
 async def test_what_an_executor_sends_after_a_later_one_came_changes_nothing(pair: Pair) -> None:
-    step = Step(Action.SCALE_TO_ZERO, pair.tm, 1)
     async with pair.one.lease("first", patience=1) as lease:
-        await pair.one.stamp(pair.topology, 1, lease)
-        await pair.other.stamp(pair.topology, 2, lease)
+        await pair.one.stamp(pair.goal, 1, lease)
+        await pair.other.stamp(pair.goal, 2, lease)
         with pytest.raises(Conflict):
-            await pair.one.do(step, pair.topology, 1, lease, "op-1")
+            await pair.one.do(pair.step, operation_of(pair.goal, 1, "op-1"), lease)
         with pytest.raises(Conflict, match="later executor"):
-            await pair.one.stamp(pair.topology, 1, lease)
+            await pair.one.stamp(pair.goal, 1, lease)
         assert (await pair.box.replicas())["tm-deploy-0"] == 1
-        await pair.other.do(step, pair.topology, 2, lease, "op-2")
+        await pair.other.do(pair.step, operation_of(pair.goal, 2, "op-2"), lease)
     assert (await pair.box.replicas())["tm-deploy-0"] == 0
-    assert await pair.one.highest_epoch(pair.topology) == 2
+    assert await pair.one.highest_epoch(pair.goal) == 2
 
 
 async def test_a_step_on_a_namesake_of_what_was_planned_changes_nothing(pair: Pair) -> None:
@@ -93,5 +97,5 @@ async def test_a_step_on_a_namesake_of_what_was_planned_changes_nothing(pair: Pa
     await pair.box.admin.create(pair.box.apps("deployments"), kind | again)
     async with pair.one.lease("first", patience=1) as lease:
         with pytest.raises(Conflict):
-            await pair.one.do(Step(Action.SCALE_TO_ZERO, pair.tm, 1), pair.topology, 1, lease, "op-1")
+            await pair.one.do(pair.step, operation_of(pair.goal), lease)
     assert (await pair.box.replicas())["tm-deploy-0"] == 1

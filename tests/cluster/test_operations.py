@@ -177,6 +177,11 @@ async def silent(box: Box) -> None:
         box.wire.talk()
 
 
+async def forgotten(box: Box) -> None:
+    """Connections that look alive and are dead for good, watches and all; new ones work."""
+    assert box.wire.forget()
+
+
 async def frozen(box: Box) -> None:
     """An API server that accepts and never answers, until the bot has connected once more."""
     box.plane.freeze_api_server()
@@ -186,7 +191,7 @@ async def frozen(box: Box) -> None:
         box.plane.thaw_api_server()
 
 
-TROUBLE = [killed, compacted, cut, silent, frozen]
+TROUBLE = [killed, compacted, cut, silent, forgotten, frozen]
 
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda trouble: trouble.__name__)

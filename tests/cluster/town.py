@@ -18,12 +18,13 @@ from tests.cluster import accounts
 from tests.cluster.client import Access, Answer, Client, open_client, until
 from tests.cluster.control_plane import BOT, ControlPlane
 from tests.cluster.kubeconfigs import write_kubeconfig
+from tests.cluster.storage import handle_of
 from tests.cluster.wire import Wire, wire
 from tests.e2e.town import Town
 
 Json = dict[str, Any]
 CONTEXT = "test"
-TIMING = Timing(Pace(posts=0.02, updates=0.05, hopeless=1.0, trouble=0.05), watch_seconds=5)
+TIMING = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=5)
 """A real API server takes whole seconds only."""
 DEADLINE = 60
 """Seconds for each phase."""
@@ -110,7 +111,7 @@ class Box:
     async def bytes_of_claims(self) -> dict[str, dict[str, bytes]]:
         """The files behind each claim, read from the folders themselves."""
         claims = (await self.admin.get(self.core("persistentvolumeclaims"))).body["items"]
-        folders = {claim["metadata"]["name"]: self.plane.volumes / claim["spec"]["volumeName"] for claim in claims}
+        folders = {one["metadata"]["name"]: self.plane.volumes / await handle_of(self.admin, one) for one in claims}
         return {
             name: {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
             for name, folder in folders.items()
@@ -126,6 +127,7 @@ def _all_ready(answer: Answer) -> bool:
 async def boxed(plane: ControlPlane, folder: Path, rules: list[Json] | None = None) -> AsyncIterator[Box]:
     """A TML cluster that is up, in a namespace of its own, and Slack; the bot does not run yet."""
     namespace = f"ml550-{secrets.token_hex(3)}"
+    await plane.settle()
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(open_client(plane.access()))
         between = await stack.enter_async_context(wire(urlsplit(plane.url).port or 443))

@@ -63,7 +63,7 @@ async def _operations(opened: Database, found: Discovery) -> float:
         operation = await operations.begin(_operation(number, found), made)
         operation = await journal.take(operation, "bench/1", operation.epoch + 1)
         steps = [step for wave in made.waves for step in wave]
-        await journal.record(operation, steps, found.observed)
+        await journal.record(operation, steps)
         await journal.did(operation, [Result(step, uid="uid") for step in steps])
         await journal.finished(operation, Outcome(State.DONE, claims=found.observed.claims))
     return OPERATIONS / (perf_counter() - begun)

@@ -10,6 +10,7 @@ class Refused(Exception):
     """Turned down before anything changed. The text goes to the person word for word and says what to do."""
 
     code = "refused"
+    aftermath = "Nothing was changed."
 
 
 class AlreadyThere(Refused):
@@ -54,6 +55,37 @@ class CountsUnknown(Refused):
     """Nobody remembers how many replicas a component had."""
 
     code = "counts-unknown"
+
+
+class Deleted(Refused):
+    """The bot deleted the cluster; ``removal`` is the operation that did, and that a restore undoes."""
+
+    code = "deleted"
+
+    def __init__(self, removal: "Operation") -> None:
+        super().__init__(
+            f"{removal.cluster} was deleted by {removal.id}. `/tml restore {removal.cluster}` brings it back."
+        )
+        self.removal = removal
+
+
+class HalfDeleted(Refused):
+    """A delete removed a part of the cluster, and no restore brought it back yet."""
+
+    code = "half-deleted"
+
+    def __init__(self, removal: "Operation") -> None:
+        super().__init__(
+            f"{removal.cluster} is half deleted: {removal.id} removed a part of it. "
+            f"`/tml restore {removal.cluster}` brings all of it back, as it was; after that, ask again."
+        )
+        self.removal = removal
+
+
+class NothingToRestore(Refused):
+    """No delete of this bot removed anything of the cluster."""
+
+    code = "nothing-to-restore"
 
 
 class Unsafe(Refused):

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lifecycle.decide import phases_from
+from lifecycle.by_hand import by_hand
+from lifecycle.decide import BACK, phases_from
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, LeaseLost, Retryable
-from lifecycle.model import Diagnosis, Exit, Observed, Step, Verb
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.model import Action, Diagnosis, Exit, Kind, Observed, Step, Verb
+from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.phase import Phase
-from lifecycle.plan import by_hand
 from lifecycle.ports import Clock, Cluster, Journal, Lease, Result, Watch
 
 BACKOFF = (0.25, 8.0)
@@ -38,7 +38,7 @@ class Pace:
         """Raise what ends the operation; remember what only asks for patience."""
         for result in results:
             if isinstance(result.error, (Forbidden, Invalid)):
-                raise Stopped(f"{result.step.workload}: {result.error}") from result.error
+                raise Stopped(f"{result.step.ref}: {result.error}") from result.error
         refused = [result.error for result in results if result.error is not None]
         self.refusals = self.refusals + 1 if refused else 0
         self.asked = max((error.after or 0.0 for error in refused if isinstance(error, Retryable)), default=0.0)
@@ -65,8 +65,8 @@ class Execution:
     lease: Lease
     probe_url: str | None
     observed: Observed | None = None
-    sent: dict[str, int] = field(default_factory=dict)
-    """The generation that each accepted step's object had in the picture it was decided on."""
+    sent: dict[Step, object] = field(default_factory=dict)
+    """How the object of each accepted step was in the picture it was decided on, until a picture shows it otherwise."""
     told: set[str | Exit] = field(default_factory=set)
     """Arrivals and exits that this executor wrote down; the journal knows those of the others."""
     deadline: float = 0.0
@@ -76,18 +76,33 @@ class Execution:
 
     async def through_all_phases(self) -> Operation:
         """Phase after phase; the first whose end is not seen in time ends the operation."""
-        phases = phases_from(self.operation.verb, self.operation.phase)
-        async with self.cluster.watch(self.operation.goal.topology) as watch:
-            for phase, following in zip(phases, (*phases[1:], None), strict=True):
-                await self._enter(phase)
-                try:
-                    if not await self._until_reached(phase, watch):
-                        return await self._failed(phase)
-                except Stopped as reason:
-                    return await self._failed(phase, error=str(reason))
-                if following:
-                    self.operation = await self.journal.passed(self.operation, following.name)
-        return await self._done()
+        async with self.cluster.watch(self.operation.goal) as watch:
+            while True:
+                phase, *rest = phases_from(self.operation.verb, self.operation.phase)
+                failure = await self._failure_of(phase, watch)
+                if failure and self._turns_back(phase):
+                    self.operation = await self.journal.turned_back(self.operation, failure, BACK.name)
+                elif failure or not rest:
+                    return await self.journal.finished(self.operation, await self._outcome(failure))
+                else:
+                    self.operation = await self.journal.passed(self.operation, rest[0].name)
+
+    async def _failure_of(self, phase: Phase, watch: Watch) -> Outcome | None:
+        """Go through the phase; None when its end was SEEN."""
+        await self._enter(phase)
+        try:
+            return None if await self._until_reached(phase, watch) else await self._failed(phase)
+        except Stopped as reason:
+            return await self._failed(phase, error=str(reason))
+
+    def _turns_back(self, phase: Phase) -> bool:
+        return phase.can_turn_back and self.operation.goal.ran
+
+    async def _outcome(self, failure: Outcome | None) -> Outcome:
+        """What took the cluster down in vain has failed, whether or not it is up again."""
+        if self.operation.failure is not None:
+            return self.operation.failure.back(failure)
+        return failure or await self._done()
 
     async def _enter(self, phase: Phase) -> None:
         """A phase that was entered before keeps its time; what is left of it counts from here."""
@@ -107,9 +122,10 @@ class Execution:
     async def _until_reached(self, phase: Phase, watch: Watch) -> bool:
         """The core: False when the deadline passed and the end was not SEEN."""
         pace = Pace()
+        at_hand = self.observed  # on which the phase before ended: nothing else may ever change
         while (wait := self._wait(pace)) > 0 or self.observed is None:
             overdue = wait <= 0  # nobody ran while the time passed: it may have been reached all the same
-            observed = await watch.next(ONE_LOOK if overdue else wait)
+            observed, at_hand = at_hand or await watch.next(ONE_LOOK if overdue else wait), None
             if observed is not None:
                 self.observed = observed
                 await self._tell_what_is_seen(phase, observed)
@@ -135,29 +151,22 @@ class Execution:
 
     async def _tell_what_is_seen(self, phase: Phase, observed: Observed) -> None:
         goal = self.operation.goal
-        self._refuse_strangers(observed)
         if exits := [end for end in observed.exits if end not in self.told]:
             await self.journal.witnessed(self.operation, exits)
-        there = [str(workload.ref) for workload in goal.scope if phase.arrived(goal, observed, workload)]
+            self.told.update(exits)
+        if obstacle := phase.obstacle(goal, observed):
+            raise Stopped(obstacle)
+        there = [str(ref) for ref in phase.objects(goal) if phase.arrived(goal, observed, ref)]
         if arrived := [name for name in there if name not in self.told]:
             await self.journal.arrived(self.operation, arrived)
-        self.told.update(exits, arrived)
+        self.told.update(arrived)
 
     async def _stamp_again(self, observed: Observed) -> None:
         """A stamp that somebody removed would turn every step away."""
-        scope = self.operation.goal.scope
-        if any(observed[one].exists and observed[one].epoch < self.operation.epoch for one in scope):
+        goal, epoch = self.operation.goal, self.operation.epoch
+        if any(stamp < epoch for stamp in stamps(goal, observed)):
             with suppress(Conflict):  # the next picture tells whose it is now
-                await self.cluster.stamp(scope, self.operation.epoch, self.lease)
-
-    def _refuse_strangers(self, observed: Observed) -> None:
-        """An object of the same name with another uid is not what the goal was made for."""
-        for workload in self.operation.goal.scope:
-            uid = observed[workload].uid
-            if uid is not None and uid != workload.uid:
-                raise Stopped(f"{workload.ref} was replaced by another object of the same name")
-            if uid is None:  # a stop keeps every object: one that is gone must not pass for stopped
-                raise Stopped(f"{workload.ref} was deleted")
+                await self.cluster.stamp(goal, epoch, self.lease)
 
     async def _tell_when_slow(self, phase: Phase) -> None:
         if self.slow_at is None or self.slow_at > self.clock.monotonic():
@@ -166,46 +175,46 @@ class Execution:
         await self.journal.slow(self.operation, await self._diagnose(phase))
 
     def _not_yet_sent(self, steps: Sequence[Step], observed: Observed) -> list[Step]:
-        """Without the steps whose effect this picture is too old to show: each raises the object's generation."""
-        return [step for step in steps if self.sent.get(step.key) != observed.workloads[step.workload].generation]
+        """Without the steps whose effect this picture is too old to show; one that was shown and undone goes again."""
+        self.sent = {step: before for step, before in self.sent.items() if before == seen(observed, step)}
+        return [step for step in steps if step not in self.sent]
 
     async def _do_all(self, steps: Sequence[Step], observed: Observed) -> list[Result]:
         """Written before they are done; every outcome is collected before any is judged."""
         if not steps:
             return []
-        await self.journal.record(self.operation, steps, observed)
+        await self.journal.record(self.operation, steps)
         results = list(await asyncio.gather(*(self._do(step) for step in steps)))
         await self.journal.did(self.operation, results)
         for result in results:
             if isinstance(result.error, LeaseLost):
                 raise result.error
             if result.error is None:
-                self.sent[result.step.key] = observed.workloads[result.step.workload].generation
+                self.sent[result.step] = seen(observed, result.step)
         return results
 
     async def _do(self, step: Step) -> Result:
-        operation = self.operation
         try:
-            uid = await self.cluster.do(step, operation.goal.scope, operation.epoch, self.lease, operation.id)
+            uid = await self.cluster.do(step, self.operation, self.lease)
         except ClusterError as error:
             return Result(step, error=error)
         return Result(step, uid=uid)
 
     def _missing(self, phase: Phase) -> tuple[str, ...]:
         goal = self.operation.goal
-        workloads = goal.scope if self.observed is None else phase.missing(goal, self.observed)
-        return tuple(str(workload.ref) for workload in workloads)
+        refs = phase.objects(goal) if self.observed is None else phase.missing(goal, self.observed)
+        return tuple(str(ref) for ref in refs)
 
     async def _diagnose(self, phase: Phase) -> Diagnosis:
         return await self.cluster.diagnose(self.operation.goal.topology, self._missing(phase))
 
-    async def _failed(self, phase: Phase, error: str | None = None) -> Operation:
+    async def _failed(self, phase: Phase, error: str | None = None) -> Outcome:
         goal, observed = self.operation.goal, self.observed
         missing = self._missing(phase)
         exits = await self.journal.exits(self.operation)
-        outcome = Outcome(
+        return Outcome(
             state=State.FAILED,
-            done=tuple(str(workload.ref) for workload in goal.scope if str(workload.ref) not in missing),
+            done=tuple(str(ref) for ref in phase.objects(goal) if str(ref) not in missing),
             missing=missing,
             claims=observed.claims if observed else (),
             exits=exits,
@@ -214,21 +223,46 @@ class Execution:
             by_hand=by_hand(goal, observed, phase) if observed else (),
             error=error,
         )
-        return await self.journal.finished(self.operation, outcome)
 
-    async def _done(self) -> Operation:
+    async def _done(self) -> Outcome:
         goal, observed = self.operation.goal, self.observed
         assert observed is not None
         exits = await self.journal.exits(self.operation)
-        outcome = Outcome(
+        return Outcome(
             state=State.DONE,
             done=tuple(str(workload.ref) for workload in goal.scope),
             claims=observed.claims,
             exits=exits,
             unseen=unseen_exits(self.operation, exits, observed),
-            traffic=None if self.operation.verb is Verb.STOP else await self.cluster.traffic(self.probe_url),
+            traffic=await self.cluster.traffic(self.probe_url) if self._serves() else None,
         )
-        return await self.journal.finished(self.operation, outcome)
+
+    def _serves(self) -> bool:
+        """Whether the gateway is to answer at the end."""
+        verb = self.operation.verb
+        return verb in (Verb.START, Verb.RESTART) or (verb is Verb.RESTORE and self.operation.goal.ran)
+
+
+def stamps(goal: Goal, observed: Observed) -> list[int]:
+    """The epochs on all that is there of what an executor stamps; a namesake is never stamped."""
+    workloads = [observed[one].epoch for one in goal.scope if goal.is_ours(one, observed[one])]
+    uids = {claim.uid for claim in goal.claims if claim.ref in goal.stamped_claims}
+    return workloads + [claim.epoch for claim in observed.claims if claim.uid in uids]
+
+
+def seen(observed: Observed, step: Step) -> object:
+    """What the step changes: a workload's uid and generation, everything that is known of another object."""
+    ref = step.ref
+    if step.action is Action.CAPTURE:
+        return observed.capture
+    if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):
+        state = observed.state_of(ref)
+        return state.uid, state.generation
+    if ref.kind is Kind.CLAIM:
+        return observed.claim(ref.name)
+    if ref.kind is Kind.VOLUME:
+        return observed.volume(ref.name)
+    return observed.part(ref)
 
 
 def unseen_exits(operation: Operation, exits: Sequence[Exit], observed: Observed) -> tuple[str, ...]:

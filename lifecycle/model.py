@@ -12,6 +12,8 @@ class Verb(StrEnum):
     STOP = "stop"
     START = "start"
     RESTART = "restart"
+    DELETE = "delete"
+    RESTORE = "restore"
 
 
 class Component(StrEnum):
@@ -34,15 +36,20 @@ KILLED = 137
 
 
 class Kind(StrEnum):
-    """The Kubernetes kinds that run a component."""
+    """The Kubernetes kinds that a TML cluster is made of; the first two run its components."""
 
     STATEFUL_SET = "StatefulSet"
     DEPLOYMENT = "Deployment"
+    SERVICE = "Service"
+    SECRET = "Secret"
+    CONFIG_MAP = "ConfigMap"
+    CLAIM = "PersistentVolumeClaim"
+    VOLUME = "PersistentVolume"
 
 
 @dataclass(frozen=True, order=True)
 class Ref:
-    """A workload within its namespace."""
+    """An object by kind and name: within the cluster's namespace, or a PersistentVolume, which is in none."""
 
     kind: Kind
     name: str
@@ -119,6 +126,7 @@ class Workload:
     claims: tuple[str, ...] = ()
     owners: tuple[Owner, ...] = ()
     deletes_claims_when_scaled: bool = False
+    deletes_claims_when_deleted: bool = False
     rolls_out: bool = True
     """False where the update strategy is OnDelete: a changed template then restarts nothing."""
 
@@ -172,6 +180,8 @@ class WorkloadState:
     """The highest epoch of an executor that stamped the object."""
     restarted_by: str | None = None
     """The id of the operation whose restart the pod template bears."""
+    made_by: str = ""
+    """The id of the operation that made the object from a capture."""
     pods: tuple[Pod, ...] = ()
 
     @property
@@ -214,6 +224,71 @@ class Claim:
     storage_class: str = ""
     created_at: datetime | None = None
     driver: str = ""
+    epoch: int = 0
+    made_by: str = ""
+    mounted_by: tuple[str, ...] = ()
+    """The pods, of whatever workload, that mount it."""
+
+    TERMINATING = "Terminating"
+
+    @property
+    def ref(self) -> Ref:
+        return self.ref_of(self.name)
+
+    @staticmethod
+    def ref_of(name: str) -> Ref:
+        return Ref(Kind.CLAIM, name)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A PersistentVolume: what is behind a claim, and outlives it where ``policy`` (reclaim policy) is Retain.
+
+    ``claim`` and ``claim_uid`` are its claimRef's name and uid, ``handle`` what the storage's driver knows it by,
+    ``kept_by`` the operation that set it to Retain and ``policy_before`` what it was set from.
+    """
+
+    name: str
+    uid: str
+    policy: str
+    phase: str = "Bound"
+    claim: str = ""
+    claim_uid: str = ""
+    driver: str = ""
+    handle: str = ""
+    capacity: str = ""
+    storage_class: str = ""
+    kept_by: str = ""
+    policy_before: str = ""
+
+    RETAIN = "Retain"
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(Kind.VOLUME, self.name)
+
+    @property
+    def is_retained(self) -> bool:
+        """Whether its data stay when its claim goes."""
+        return self.policy == self.RETAIN
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Service, Secret or ConfigMap of the cluster; ``addresses`` are those that a load balancer gave a Service."""
+
+    ref: Ref
+    uid: str
+    made_by: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What belongs to a cluster beside its workloads, read once: the volumes behind its claims, and its parts."""
+
+    volumes: tuple[Volume, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,9 +309,26 @@ class Observed:
     workloads: Mapping[Ref, WorkloadState]
     claims: tuple[Claim, ...] = ()
     exits: tuple[Exit, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    """Those that the goal names; only delete and restore look at them, and at what follows."""
+    parts: tuple[Part, ...] = ()
+    capture: str = ""
+    """The sha256 of the goal's capture, once every piece of it was seen."""
 
     def __getitem__(self, workload: Workload) -> WorkloadState:
-        return self.workloads.get(workload.ref, WorkloadState(uid=None))
+        return self.state_of(workload.ref)
+
+    def state_of(self, ref: Ref) -> WorkloadState:
+        return self.workloads.get(ref, WorkloadState(uid=None))
+
+    def claim(self, name: str) -> Claim | None:
+        return next((claim for claim in self.claims if claim.name == name), None)
+
+    def volume(self, name: str) -> Volume | None:
+        return next((volume for volume in self.volumes if volume.name == name), None)
+
+    def part(self, ref: Ref) -> Part | None:
+        return next((part for part in self.parts if part.ref == ref), None)
 
     def with_state(self, ref: Ref, state: WorkloadState) -> "Observed":
         """The same picture but for one workload."""
@@ -249,20 +341,30 @@ class Action(StrEnum):
     SCALE_TO_ZERO = "scale-to-zero"
     SCALE_UP = "scale-up"
     ROLLOUT_RESTART = "rollout-restart"
+    CAPTURE = "capture"
+    KEEP = "keep"
+    REMOVE = "remove"
+    MAKE = "make"
+    REBIND = "rebind"
+    GIVE_BACK = "give-back"
 
 
 @dataclass(frozen=True, order=True)
 class Step:
-    """One write to one workload; ``replicas`` is the count that is taken away, asked for or kept."""
+    """One write to one object: to that with this ``uid`` and no namesake, or a new one where it is empty.
+
+    ``replicas`` is the count that is taken away, asked for or kept.
+    """
 
     action: Action
-    workload: Ref
-    replicas: int
+    ref: Ref
+    replicas: int = 0
+    uid: str = ""
 
     @property
     def key(self) -> str:
         """Unique within an operation: the same step tried again is the same step."""
-        return f"{self.action} {self.workload}"
+        return f"{self.action} {self.ref}"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,28 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from lifecycle.model import Claim, Diagnosis, Exit, Person, Place, Pod, Ref, Step, Target, Traffic, Verb
+from lifecycle.model import (
+    Claim,
+    Diagnosis,
+    Exit,
+    Observed,
+    Part,
+    Person,
+    Place,
+    Pod,
+    Ref,
+    Step,
+    Target,
+    Traffic,
+    Verb,
+    Volume,
+    Workload,
+    WorkloadState,
+)
 from lifecycle.topology import Topology
+
+UNMARKED = "not begun"
+"""The mark of a goal that no operation has taken for its own yet: nothing in the cluster bears it."""
 
 
 class Source(StrEnum):
@@ -18,6 +38,7 @@ class Source(StrEnum):
     REMEMBERED = "remembered on the object"
     DATABASE = "remembered by the bot"
     DECLARED = "declared by cm"
+    CAPTURED = "captured by the delete"
 
 
 @dataclass(frozen=True)
@@ -42,7 +63,19 @@ class Goal:
     """What a start cannot bring back because it is not there, in words; people confirm it."""
     unverified: bool = False
     mark: str = ""
-    """What a restart writes into the pod templates: the operation's id."""
+    """The operation's id: what a restart writes into the pod templates, and whatever is made bears."""
+    parts: tuple[Part, ...] = ()
+    """Services, Secrets and ConfigMaps: those that a delete removes, those that a restore makes."""
+    volumes: tuple[Volume, ...] = ()
+    """What a delete keeps for each claim, and a restore binds again: each with the claim that it is for."""
+    staying: tuple[Part, ...] = ()
+    """Parts that a delete leaves, and that a restore finds there; named to people."""
+    source: str = ""
+    """Of a restore: the operation whose capture it brings back."""
+    captured: str = ""
+    """Of a restore: the sha256 that the capture has to have."""
+    ran: bool = False
+    """Whether the cluster ran at the beginning: what cannot go on before its first removal starts it again."""
 
     def marked(self, operation: str) -> "Goal":
         """The same goal for the operation of this id."""
@@ -52,6 +85,25 @@ class Goal:
     def scope(self) -> Topology:
         """The workloads that the operation may write to."""
         return Topology(tuple(workload for workload in self.topology if workload.ref in self.counts))
+
+    @property
+    def stamped_claims(self) -> frozenset[Ref]:
+        """Of an operation that may remove them."""
+        return frozenset(claim.ref for claim in self.claims) if self.verb is Verb.DELETE else frozenset()
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether more than workloads, pods and claims has to be watched."""
+        return self.verb in (Verb.DELETE, Verb.RESTORE)
+
+    def is_ours(self, workload: Workload, state: WorkloadState) -> bool:
+        """Whether it is the object of the beginning, or the one that was made from the capture in its place."""
+        return state.uid == workload.uid or bool(self.source and state.made_by == self.source)
+
+    def uid_of(self, workload: Workload, observed: Observed) -> str:
+        """Of the object that may be written to."""
+        state = observed[workload]
+        return (state.uid or "") if self.is_ours(workload, state) else workload.uid
 
 
 class State(StrEnum):
@@ -81,6 +133,21 @@ class Outcome:
     diagnosis: Diagnosis | None = None
     by_hand: tuple[str, ...] = ()
     error: str | None = None
+    back_up: bool | None = None
+    """Whether a cluster that was taken down in vain was SEEN running again; None where that was not tried."""
+
+    def back(self, failed: "Outcome | None") -> "Outcome":
+        """This failure after the cluster was started again; ``failed`` says why that did not work, None that it did."""
+        if failed is None:
+            return replace(self, back_up=True, by_hand=())
+        findings = [one.findings for one in (self.diagnosis, failed.diagnosis) if one]
+        return replace(
+            self,
+            back_up=False,
+            diagnosis=Diagnosis(tuple(finding for several in findings for finding in several)),
+            by_hand=failed.by_hand,
+            error="; not started again: ".join(text for text in (self.error, failed.error) if text) or None,
+        )
 
 
 @dataclass(frozen=True)
@@ -110,8 +177,10 @@ class Operation:
     """When the goal was seen after all, though the operation had failed at its deadline."""
     expected: int | None = None
     """Seconds that operations with the same steps usually took; None when none of them ever went well."""
-    limit: int | None = None
-    """Seconds its phases may take where the configuration says so; None for the default of the topology."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Seconds that a phase of this name may take where the configuration says so; else its topology decides."""
+    failure: Outcome | None = None
+    """Why it failed although it still runs: it brings back up what it took down."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lifecycle.model import Observed, Step, Workload
+from lifecycle.model import Observed, Ref, Step
 from lifecycle.operation import Goal, Operation
+
+
+def of_workloads(goal: Goal) -> tuple[Ref, ...]:
+    """The workloads in scope, lowest need first."""
+    return tuple(workload.ref for workload in goal.scope)
+
+
+def strangers(goal: Goal, observed: Observed) -> str | None:
+    """An object of the same name with another uid is not what the goal was made for."""
+    for workload in goal.scope:
+        state = observed[workload]
+        if state.exists and not goal.is_ours(workload, state):
+            return f"{workload.ref} was replaced by another object of the same name"
+    return None
+
+
+def strangers_or_losses(goal: Goal, observed: Observed) -> str | None:
+    """A stop keeps every object: one that is gone must not pass for stopped."""
+    gone = next((workload for workload in goal.scope if not observed[workload].exists), None)
+    return strangers(goal, observed) or (f"{gone.ref} was deleted" if gone else None)
 
 
 @dataclass(frozen=True)
@@ -15,19 +35,26 @@ class Phase:
     name: str
     decide: Callable[[Goal, Observed], list[Step]]
     """Every step that may go now."""
-    arrived: Callable[[Goal, Observed, Workload], bool]
-    """Whether one workload in scope is where the phase wants it."""
+    arrived: Callable[[Goal, Observed, Ref], bool]
+    """Whether one of its objects is where the phase wants it."""
     limit: Callable[[Goal], timedelta]
     """How long the phase may take when nobody said otherwise."""
+    objects: Callable[[Goal], tuple[Ref, ...]] = of_workloads
+    """What it is about."""
+    obstacle: Callable[[Goal, Observed], str | None] = strangers_or_losses
+    """What makes it senseless to go on, in words."""
+    can_turn_back: bool = False
+    """Whether nothing is removed yet, so that a cluster that ran is started again where the phase fails."""
 
     def reached(self, goal: Goal, observed: Observed) -> bool:
         """Whether the end of the phase is SEEN in this picture."""
-        return all(self.arrived(goal, observed, workload) for workload in goal.scope)
+        return not self.missing(goal, observed)
 
     def time_for(self, operation: Operation) -> timedelta:
         """How long the phase may take in this operation: as configured when it began, else by its topology."""
-        return timedelta(seconds=operation.limit) if operation.limit else self.limit(operation.goal)
+        seconds = operation.limits.get(self.name)
+        return timedelta(seconds=seconds) if seconds else self.limit(operation.goal)
 
-    def missing(self, goal: Goal, observed: Observed) -> tuple[Workload, ...]:
-        """The workloads that are not there yet."""
-        return tuple(workload for workload in goal.scope if not self.arrived(goal, observed, workload))
+    def missing(self, goal: Goal, observed: Observed) -> tuple[Ref, ...]:
+        """The objects that are not there yet."""
+        return tuple(ref for ref in self.objects(goal) if not self.arrived(goal, observed, ref))

@@ -6,8 +6,9 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import cache
 from typing import Any
 
 T = typing.TypeVar("T")
@@ -17,13 +18,18 @@ MAX_SAFE_INTEGER = 2**53 - 1
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses become objects, mappings with keys that are values become lists of pairs, times RFC 3339 text."""
+    """Dataclasses become objects, mappings with keys that are values lists of pairs, times RFC 3339 text.
+
+    A timedelta becomes whole seconds; raises ValueError for a fraction of one.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return rfc3339(value)
+    if isinstance(value, timedelta):
+        return _whole_seconds(value)
     if isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value):
             return {str(key): to_plain(item) for key, item in value.items()}
@@ -33,6 +39,13 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     return value
+
+
+def _whole_seconds(length: timedelta) -> int:
+    seconds, rest = divmod(length, timedelta(seconds=1))
+    if rest:
+        raise ValueError(f"{length!r} is no whole number of seconds")
+    return seconds
 
 
 def from_plain(kind: type[T], data: Any) -> T:
@@ -52,10 +65,12 @@ def _read(kind: Any, data: Any) -> Any:
         return {_read(arguments[0], key): _read(arguments[1], item) for key, item in pairs}
     if kind is datetime:
         return datetime.fromisoformat(data)
+    if kind is timedelta:
+        return timedelta(seconds=data)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(data)
     if is_dataclass(kind):
-        hints = _hints(kind)
+        hints = _hints(typing.cast("type", kind))
         return kind(**{name: _read(hint, data[name]) for name, hint in hints.items() if name in data})  # type: ignore[operator]
     return data
 
@@ -65,6 +80,7 @@ def _read_optional(arguments: tuple[Any, ...], data: Any) -> Any:
     return None if data is None else _read(choice, data)
 
 
+@cache
 def _hints(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind) if field.init}

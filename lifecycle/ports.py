@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from lifecycle.errors import ClusterError
-from lifecycle.model import Diagnosis, Discovery, Exit, Observed, Step, Target, Traffic
-from lifecycle.operation import Operation, Outcome
+from lifecycle.model import Diagnosis, Discovery, Exit, Inventory, Observed, Step, Target, Traffic, Verb
+from lifecycle.operation import Goal, Operation, Outcome
 from lifecycle.topology import Topology
 
 
@@ -73,8 +73,14 @@ class Cluster(Protocol):
     async def discover(self) -> Discovery:
         """Read the namespace once. Raises NothingFound when it holds no TML workload."""
 
-    async def missing_rights(self) -> tuple[Right, ...]:
-        """The rights that stop, start and restart need and Kubernetes would refuse (SelfSubjectAccessReview)."""
+    async def inventory(self, discovery: Discovery) -> Inventory:
+        """What belongs to the cluster beside its workloads, read once."""
+
+    async def picture(self, goal: Goal) -> Observed:
+        """What there is of the goal's objects, read once, for a cluster of which nothing may be left to discover."""
+
+    async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
+        """The rights that the verb needs and Kubernetes would refuse (SelfSubjectAccessReview)."""
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """Hold the Lease; released on the way out.
@@ -83,20 +89,26 @@ class Cluster(Protocol):
         its holder still renews it after ``patience`` seconds.
         """
 
-    async def stamp(self, topology: Topology, epoch: int, lease: Lease) -> None:
-        """Write the epoch on each workload whose stamp is absent or lower; a higher one raises Conflict."""
+    async def stamp(self, goal: Goal, epoch: int, lease: Lease) -> None:
+        """Write the epoch where it is absent or lower: on each workload in scope, and each claim that may be removed.
 
-    async def highest_epoch(self, topology: Topology) -> int:
-        """The highest epoch stamped on any of the workloads; 0 when there is none."""
+        A higher one raises Conflict; what is not there needs no stamp.
+        """
 
-    def watch(self, topology: Topology) -> AbstractAsyncContextManager[Watch]:
-        """A picture of these workloads, their pods and claims that follows every change."""
+    async def highest_epoch(self, goal: Goal) -> int:
+        """The highest epoch stamped on any of them; 0 when there is none."""
 
-    async def do(self, step: Step, topology: Topology, epoch: int, lease: Lease, operation: str) -> str:
+    def watch(self, goal: Goal) -> AbstractAsyncContextManager[Watch]:
+        """A picture of the goal's workloads, their pods and claims that follows every change.
+
+        Of a delete and a restore its volumes, parts and capture too.
+        """
+
+    async def do(self, step: Step, operation: Operation, lease: Lease) -> str:
         """Do one step, idempotently, and return the object's uid.
 
-        The write carries tests on the uid, on the epoch and on what the decision was made of. Raises LeaseLost
-        before anything is sent when the lease is not held.
+        The write carries tests on the uid, on the operation's epoch and on what the decision was made of. Raises
+        LeaseLost before anything is sent when the lease is not held.
         """
 
     async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
@@ -125,14 +137,14 @@ class Journal(Protocol):
     async def entered(self, operation: Operation, limit: timedelta) -> Operation:
         """Store when the present phase began; a phase that was entered before keeps its time."""
 
-    async def record(self, operation: Operation, steps: Sequence[Step], observed: Observed) -> None:
+    async def record(self, operation: Operation, steps: Sequence[Step]) -> None:
         """Write the steps down before they are done; a step that is there already gets one more attempt."""
 
     async def did(self, operation: Operation, results: Sequence[Result]) -> None:
         """Write down what became of them."""
 
-    async def arrived(self, operation: Operation, workloads: Sequence[str]) -> None:
-        """These workloads (Ref texts) were SEEN where the phase wants them; told once each."""
+    async def arrived(self, operation: Operation, objects: Sequence[str]) -> None:
+        """These objects (Ref texts) were SEEN where the phase wants them; told once each."""
 
     async def witnessed(self, operation: Operation, exits: Sequence[Exit]) -> None:
         """These database containers were SEEN to end; told once each."""
@@ -145,6 +157,9 @@ class Journal(Protocol):
 
     async def passed(self, operation: Operation, following: str) -> Operation:
         """The phase's end was SEEN: the row moves on to the phase ``following``."""
+
+    async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:
+        """It has failed, which is not the end: the row moves on to the phase that takes the cluster up again."""
 
     async def finished(self, operation: Operation, outcome: Outcome) -> Operation:
         """The operation ended, well or not; its slot is free."""

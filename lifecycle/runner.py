@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from lifecycle.decide import PHASES, phases_from
+from lifecycle.decide import BACK, PHASES, phases_from
 from lifecycle.errors import ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
 from lifecycle.execution import Execution, Stopped, backoff
 from lifecycle.operation import Operation, Outcome, State
+from lifecycle.phase import Phase
 from lifecycle.ports import Clock, Cluster, Journal, Lease
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,12 @@ class Runner:
 
     async def run(self, operation: Operation, cluster: Cluster, probe_url: str | None = None) -> Operation:
         """Take the operation up wherever it is and bring it to an end. Raises Fenced when somebody else took it."""
-        refusals = 0
+        refusals, since = 0, self.clock.now()
         while True:
             try:
                 async with cluster.lease(self.executor, patience=self.patience) as lease:
                     operation = await self._take(operation, cluster)
-                    while not await self._stamp(operation, cluster, lease):
+                    while not await self._stamp(operation, cluster, lease, since):
                         refusals += 1
                         await asyncio.sleep(backoff(refusals))
                         operation = await self._take(operation, cluster)
@@ -47,54 +48,75 @@ class Runner:
                 if held.holder != operation.executor:
                     return await self._stopped(operation, cluster, str(held))
                 # whoever holds it carries this very operation out: wait for its end, or for its own
-            except Stopped as reason:
-                return await self._stopped(operation, cluster, str(reason))
-            except ClusterError as error:
-                if not isinstance(error, Retryable) or self._expired(operation):
-                    return await self._stopped(operation, cluster, str(error))
-                refusals += 1
-                await asyncio.sleep(backoff(refusals, error.after or 0.0))
+            except (Stopped, ClusterError) as reason:
+                operation = await self._latest(operation)
+                if isinstance(reason, Retryable) and not self._expired(operation, since):
+                    refusals += 1
+                    await asyncio.sleep(backoff(refusals, reason.after or 0.0))
+                    continue
+                operation, since = await self._given_up(operation, cluster, str(reason)), self.clock.now()
+                if operation.state is not State.RUNNING:
+                    return operation
 
     async def _take(self, operation: Operation, cluster: Cluster) -> Operation:
         """Raise the epoch above every stamp."""
-        highest = await cluster.highest_epoch(operation.goal.scope)
+        highest = await cluster.highest_epoch(operation.goal)
         return await self.journal.take(operation, self.executor, max(operation.epoch, highest) + 1)
 
-    async def _stamp(self, operation: Operation, cluster: Cluster, lease: Lease) -> bool:
+    async def _stamp(self, operation: Operation, cluster: Cluster, lease: Lease, since: datetime) -> bool:
         """From here on no earlier executor can write; False when an object changed between read and write."""
         try:
-            await cluster.stamp(operation.goal.scope, operation.epoch, lease)
+            await cluster.stamp(operation.goal, operation.epoch, lease)
         except Conflict:
-            if self._expired(operation):
+            if self._expired(operation, since):
                 raise Stopped("the epoch could not be stamped: something else keeps changing the workloads") from None
             return False
         return True
 
-    def _expired(self, operation: Operation) -> bool:
-        """Whether the phase's time was up before the loop itself could say so, because Kubernetes was away."""
-        phase = phases_from(operation.verb, operation.phase)[0]
-        begun = operation.phase_begun_at or operation.begun_at
-        return self.clock.now() >= begun + phase.time_for(operation)
+    async def _latest(self, operation: Operation) -> Operation:
+        """In the phase that it went on to since, still at our epoch: what somebody else took stays theirs."""
+        return replace(await self.journal.current(operation), epoch=operation.epoch)
+
+    def _expired(self, operation: Operation, since: datetime) -> bool:
+        """Whether the phase's time was up before the loop itself could say so, because Kubernetes was away.
+
+        A phase that was not entered yet began when this process came to it.
+        """
+        return self.clock.now() >= (operation.phase_begun_at or since) + _phase(operation).time_for(operation)
+
+    async def _given_up(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
+        """End it, or go on to start the cluster again where nothing is removed yet."""
+        if _phase(operation).can_turn_back and operation.goal.ran:
+            return await self.journal.turned_back(operation, await self._failure(operation, cluster, reason), BACK.name)
+        return await self._stopped(operation, cluster, reason)
 
     async def _stopped(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
-        """End it without a picture: what is done and what not is not known here, and nothing is claimed."""
+        """End it as failed, and with the failure that made it turn back, if it did."""
+        failure = await self._failure(operation, cluster, reason)
+        return await self.journal.finished(operation, operation.failure.back(failure) if operation.failure else failure)
+
+    async def _failure(self, operation: Operation, cluster: Cluster, reason: str) -> Outcome:
+        """Without a picture: what is done and what not is not known here, and nothing is claimed."""
         refs = [str(workload.ref) for workload in operation.goal.scope]
-        outcome = Outcome(
+        return Outcome(
             state=State.FAILED,
             exits=await self.journal.exits(operation),
             diagnosis=await cluster.diagnose(operation.goal.topology, refs),
             error=reason,
         )
-        return await self.journal.finished(operation, outcome)
 
     async def follow_up(self, operation: Operation, cluster: Cluster) -> None:
         """Watch a failed operation's goal a while longer and say so when it is reached after all."""
         assert operation.ended_at is not None
         until = operation.ended_at + self.follow
         phase = PHASES[operation.verb][-1]
-        async with cluster.watch(operation.goal.topology) as watch:
+        async with cluster.watch(operation.goal) as watch:
             while (left := (until - self.clock.now()).total_seconds()) > 0:
                 observed = await watch.next(left)
                 if observed and phase.reached(operation.goal, observed):
                     await self.journal.late(operation)
                     return
+
+
+def _phase(operation: Operation) -> Phase:
+    return phases_from(operation.verb, operation.phase)[0]

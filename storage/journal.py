@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lifecycle.errors import Fenced
-from lifecycle.model import Diagnosis, Exit, Observed, Step
+from lifecycle.model import Diagnosis, Exit, Step
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import canonical, to_plain
 from lifecycle.ports import Clock, Result
@@ -84,7 +84,7 @@ class DatabaseJournal:
                 await page.note("entered", {"phase": operation.phase, "limit": round(limit.total_seconds())})
             return await read_in(page.connection, operation.id)
 
-    async def record(self, operation: Operation, steps: Sequence[Step], observed: Observed) -> None:
+    async def record(self, operation: Operation, steps: Sequence[Step]) -> None:
         """One entry for each step, numbered by wave, all due at once.
 
         The thread has a line for each that is new, and for one that was done and that somebody else undid.
@@ -94,19 +94,17 @@ class DatabaseJournal:
         async with self._writing(operation) as page:
             await self._set(page, waves=operations.c.waves + 1)
             wave = await page.connection.scalar(select(operations.c.waves).where(operations.c.id == operation.id))
-            entries = [await self._step(page, step, observed, wave or 0) for step in steps]
+            entries = [await self._step(page, step, wave or 0) for step in steps]
             await page.show(LIVE)
             for seq, is_news in entries:
                 if is_news:
                     await page.show(str(seq))
 
-    async def _step(self, page: _Page, step: Step, observed: Observed, wave: int) -> tuple[int, bool]:
+    async def _step(self, page: _Page, step: Step, wave: int) -> tuple[int, bool]:
         """Its entry's seq, and whether it is news to people."""
-        state = observed.workloads.get(step.workload)
-        uid = (state and state.uid) or ""
         undone = await _result_of(page, step) == DONE
-        attempts = await _write_step(page, step, uid)
-        data = _step_data(step, uid) | {"phase": page.operation.phase, "wave": wave, "attempts": attempts}
+        attempts = await _write_step(page, step)
+        data = _step_data(step, step.uid) | {"phase": page.operation.phase, "wave": wave, "attempts": attempts}
         return await page.note("step", data | {"undone": undone}), undone or attempts == 1
 
     async def did(self, operation: Operation, results: Sequence[Result]) -> None:
@@ -128,12 +126,12 @@ class DatabaseJournal:
         else:
             await page.told("step-failed", data | {"error": text})
 
-    async def arrived(self, operation: Operation, workloads: Sequence[str]) -> None:
+    async def arrived(self, operation: Operation, objects: Sequence[str]) -> None:
         """One entry for those of a picture that are new in this phase."""
         async with self._writing(operation) as page:
-            new = [workload for workload in workloads if await _write_arrival(page, workload)]
+            new = [one for one in objects if await _write_arrival(page, one)]
             if new:
-                await page.told("arrived", {"phase": operation.phase, "workloads": new})
+                await page.told("arrived", {"phase": operation.phase, "objects": new})
 
     async def witnessed(self, operation: Operation, exits: Sequence[Exit]) -> None:
         """Once for each container of each pod's uid."""
@@ -163,6 +161,15 @@ class DatabaseJournal:
         async with self._writing(operation) as page:
             await self._set(page, operations.c.phase == operation.phase, phase=following, phase_begun_at=None)
             await page.told("passed", {"phase": operation.phase, "following": following})
+            return await read_in(page.connection, operation.id)
+
+    async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:
+        """The failure is told at once: what follows only takes the cluster up again."""
+        async with self._writing(operation) as page:
+            text = canonical(to_plain(failure))
+            only_if = operations.c.phase == operation.phase
+            await self._set(page, only_if, phase=following, phase_begun_at=None, failure=text)
+            await page.told("turned-back", {"phase": operation.phase, "failure": failure})
             return await read_in(page.connection, operation.id)
 
     async def finished(self, operation: Operation, outcome: Outcome) -> Operation:
@@ -212,19 +219,19 @@ async def _result_of(page: _Page, step: Step) -> str | None:
     return (await page.connection.execute(select(steps.c.result).where(*own))).scalar_one_or_none()
 
 
-async def _write_step(page: _Page, step: Step, uid: str) -> int:
+async def _write_step(page: _Page, step: Step) -> int:
     """How often it was tried with this."""
     statement = insert(steps).values(
         operation=page.operation.id,
         step_key=step.key,
         action=step.action.value,
-        kind=step.workload.kind.value,
-        name=step.workload.name,
-        uid=uid,
+        kind=step.ref.kind.value,
+        name=step.ref.name,
+        uid=step.uid,
         replicas=step.replicas,
         attempts=1,
     )
-    again = {"attempts": steps.c.attempts + 1, "replicas": step.replicas, "uid": uid, "result": None}
+    again = {"attempts": steps.c.attempts + 1, "replicas": step.replicas, "uid": step.uid, "result": None}
     statement = statement.on_conflict_do_update(index_elements=["operation", "step_key"], set_=again)
     attempts: int = (await page.connection.execute(statement.returning(steps.c.attempts))).scalar_one()
     return attempts
@@ -243,9 +250,9 @@ async def _write_result(page: _Page, result: Result, text: str) -> bool:
     return bool(before.last_failure == text)
 
 
-async def _write_arrival(page: _Page, workload: str) -> bool:
+async def _write_arrival(page: _Page, arrived: str) -> bool:
     statement = insert(arrivals).values(
-        operation=page.operation.id, phase=page.operation.phase, workload=workload
+        operation=page.operation.id, phase=page.operation.phase, object=arrived
     )  # the primary key says once
     return bool((await page.connection.execute(statement.on_conflict_do_nothing())).rowcount)
 
@@ -260,8 +267,8 @@ async def _write_exit(page: _Page, seen: Exit) -> bool:
 def _step_data(step: Step, uid: str) -> dict[str, Any]:
     return {
         "action": step.action,
-        "kind": step.workload.kind,
-        "name": step.workload.name,
+        "kind": step.ref.kind,
+        "name": step.ref.name,
         "uid": uid,
         "replicas": step.replicas,
     }

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import ClusterBusy
 from lifecycle.model import Action, Kind, Person, Place, Ref, Step, Target, Verb
 from lifecycle.operation import Attempt, Goal, Operation, Outcome, State
@@ -69,6 +70,30 @@ class Operations:
             query = query.where(operations.c.state == state.value)
         return await self._first(query)
 
+    async def last_removal(self, cluster: str) -> Operation | None:
+        """The newest delete that has ended and got as far as removing something: what a restore brings back."""
+        query = (
+            _newest_first()
+            .where(operations.c.cluster == cluster, operations.c.verb == Verb.DELETE.value)
+            .where(operations.c.state != State.RUNNING.value, operations.c.phase.in_(REMOVING))
+            .limit(1)
+        )
+        return await self._first(query)
+
+    async def unreturned_removal(self, cluster: str) -> Operation | None:
+        """The last removal, where no restore after it has reached its goal."""
+        removal = await self.last_removal(cluster)
+        if removal is None:
+            return None
+        query = (
+            _newest_first()
+            .where(operations.c.cluster == cluster, operations.c.verb == Verb.RESTORE.value)
+            .where(operations.c.state == State.DONE.value)
+            .limit(1)
+        )
+        back = await self._first(query)
+        return None if back is not None and back.goal.source == removal.id else removal
+
     async def history(self, clusters: Collection[str] | None = None, limit: int = 10) -> tuple[Operation, ...]:
         """The newest first; of these clusters, None for all."""
         query = _newest_first().limit(limit)
@@ -83,11 +108,12 @@ class Operations:
             return tuple(_attempt(row) for row in await connection.execute(query))
 
     async def remembered_counts(self, cluster: str) -> Mapping[Ref, int]:
-        """For each workload the count in the goal of the newest stop that took it from above zero to zero."""
+        """For each workload the count in the goal of the newest stop or delete that took it from above zero to zero."""
         query = (
             select(steps.c.kind, steps.c.name, operations.c.id, operations.c.goal)
             .join(operations, operations.c.id == steps.c.operation)
-            .where(operations.c.cluster == cluster, operations.c.verb == Verb.STOP.value)
+            .where(operations.c.cluster == cluster)
+            .where(operations.c.verb.in_([Verb.STOP.value, Verb.DELETE.value]))
             .where(steps.c.action == Action.SCALE_TO_ZERO.value)
             .order_by(operations.c.number.desc())
         )
@@ -217,7 +243,7 @@ def _counts(rows: Sequence[Row[Any, Any, Any, Any]]) -> dict[Ref, int]:
 
 
 def _attempt(row: Row[Any]) -> Attempt:
-    step = Step(Action(row.action), Ref(Kind(row.kind), row.name), row.replicas)
+    step = Step(Action(row.action), Ref(Kind(row.kind), row.name), row.replicas, row.uid)
     return Attempt(step, row.attempts, row.result)
 
 
@@ -241,7 +267,7 @@ def _columns(operation: Operation) -> dict[str, Any]:
         "state": State.RUNNING.value,
         "begun_at": stored(operation.begun_at),
         "expected": operation.expected,
-        "phase_limit": operation.limit,
+        "phase_limits": canonical(to_plain(operation.limits)),
     }
 
 
@@ -267,5 +293,6 @@ def operation_of(row: Row[Any]) -> Operation:
         outcome=None if row.outcome is None else from_plain(Outcome, json.loads(row.outcome)),
         late_at=perhaps(row.late_at),
         expected=row.expected,
-        limit=row.phase_limit,
+        limits=json.loads(row.phase_limits),
+        failure=None if row.failure is None else from_plain(Outcome, json.loads(row.failure)),
     )

@@ -1,11 +1,13 @@
 """The tables. What is promised to people is an index, a check or a trigger here, not a habit of the code.
 
-Times are integer microseconds UTC; ``goal``, ``outcome``, ``options`` and ``data`` are canonical JSON text.
+Times are integer microseconds UTC; ``goal``, ``outcome``, ``options``, ``plan``, ``terms`` and ``data`` are canonical
+JSON text.
 """
 
 from sqlalchemy import (
     DDL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -50,7 +52,8 @@ operations = Table(
     Column("late_at", BigInteger),
     Column("outcome", Text),
     Column("expected", Integer),
-    Column("phase_limit", Integer),
+    Column("phase_limits", Text, nullable=False, server_default=text("'{}'")),  # seconds by phase
+    Column("failure", Text),  # why it failed, while it brings back up what it took down
     CheckConstraint("state IN ('running', 'done', 'failed')", name="operations_state"),
     CheckConstraint("(state = 'running') = (ended_at IS NULL)", name="operations_ended"),
     CheckConstraint("(state = 'running') = (outcome IS NULL)", name="operations_outcome"),
@@ -90,7 +93,7 @@ arrivals = Table(
     metadata,
     Column("operation", Text, ForeignKey("operations.id"), primary_key=True),
     Column("phase", Text, primary_key=True),
-    Column("workload", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
 )
 
 exits = Table(
@@ -146,6 +149,80 @@ proposals = Table(
     CheckConstraint("(state = 'accepted') = (operation IS NOT NULL)", name="proposals_operation"),
 )
 
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("number", Integer, primary_key=True),  # the order in which they were asked for
+    Column("id", Text, nullable=False, unique=True),
+    Column("verb", Text, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("context", Text, nullable=False),  # '' is in-cluster, as in operations
+    Column("namespace", Text, nullable=False),
+    Column("requester_team", Text, nullable=False),
+    Column("requester_user", Text, nullable=False),
+    Column("place_team", Text, nullable=False),
+    Column("place_channel", Text, nullable=False),
+    Column("place_ts", Text),
+    Column("reason", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("needed", Integer, nullable=False),  # the same as in the terms, for the trigger
+    Column("made_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("escalated", Integer, nullable=False, server_default=text("0")),
+    Column("reminded_at", BigInteger),
+    Column("approved_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("void_reason", Text, nullable=False, server_default=text("''")),
+    Column("replaces", Text, ForeignKey("approvals.id")),
+    Column("operation", Text, ForeignKey("operations.id"), unique=True),
+    Column("version", Integer, nullable=False, server_default=text("0")),
+    CheckConstraint(
+        "state IN ('pending', 'approved', 'denied', 'expired', 'withdrawn', 'void', 'executed')",
+        name="approvals_state",
+    ),
+    CheckConstraint("needed > 0", name="approvals_needed"),
+    CheckConstraint("(state IN ('pending', 'approved')) = (ended_at IS NULL)", name="approvals_ended"),
+    CheckConstraint("state <> 'pending' OR approved_at IS NULL", name="approvals_pending"),
+    CheckConstraint("state NOT IN ('approved', 'executed') OR approved_at IS NOT NULL", name="approvals_approved"),
+    CheckConstraint("(state = 'executed') = (operation IS NOT NULL)", name="approvals_operation"),
+)
+Index(
+    "one_open_approval",
+    approvals.c.cluster,
+    approvals.c.verb,
+    unique=True,
+    sqlite_where=text("state IN ('pending', 'approved')"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("approval", Text, ForeignKey("approvals.id"), primary_key=True),
+    Column("approver_user", Text, primary_key=True),  # alone: see lifecycle.approval.is_same
+    Column("approver_team", Text, nullable=False),
+    Column("yes", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+APPROVAL_TRIGGERS = (
+    """CREATE TRIGGER approval_begins_pending BEFORE INSERT ON approvals WHEN NEW.state <> 'pending'
+    BEGIN SELECT RAISE(ABORT, 'an approval begins pending'); END""",
+    """CREATE TRIGGER approval_ends_once BEFORE UPDATE ON approvals WHEN OLD.ended_at IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'an approval that has ended is never changed'); END""",
+    """CREATE TRIGGER approval_is_approved_first BEFORE UPDATE ON approvals
+    WHEN NEW.state = 'executed' AND OLD.state <> 'approved'
+    BEGIN SELECT RAISE(ABORT, 'only what is approved is executed'); END""",
+    """CREATE TRIGGER approval_needs_its_yes BEFORE UPDATE ON approvals
+    WHEN NEW.state IN ('approved', 'executed') AND (
+      EXISTS (SELECT 1 FROM decisions WHERE approval = OLD.id AND NOT yes)
+      OR OLD.needed > (SELECT count(*) FROM decisions WHERE approval = OLD.id AND approver_user <> OLD.requester_user))
+    BEGIN SELECT RAISE(ABORT, 'an approval needs the yes of others, and no veto'); END""",
+)
+
 audit = Table(
     "audit",
     metadata,
@@ -196,6 +273,10 @@ HEAD_TRIGGERS = (
     BEGIN SELECT RAISE(ABORT, 'the audit log has one head'); END""",
 )
 
-for _table, _triggers in ((audit, AUDIT_TRIGGERS), (audit_head, HEAD_TRIGGERS)):
+for _table, _triggers in (
+    (decisions, APPROVAL_TRIGGERS),  # after both tables that they name
+    (audit, AUDIT_TRIGGERS),
+    (audit_head, HEAD_TRIGGERS),
+):
     for _trigger in _triggers:
         event.listen(_table, "after_create", DDL(_trigger))  # type: ignore[no-untyped-call]  # not annotated there

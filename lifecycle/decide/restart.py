@@ -4,13 +4,10 @@ from datetime import timedelta
 
 from lifecycle.decide import start, stop
 from lifecycle.errors import AlreadyStopped, NothingFound, Unsafe
-from lifecycle.model import DATABASES, Action, Component, Discovery, Observed, Step, Verb, Workload
-from lifecycle.operation import Goal, Source
+from lifecycle.model import DATABASES, Action, Component, Discovery, Observed, Ref, Step, Verb, Workload
+from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.topology import Topology, arranged
-
-UNMARKED = "not begun"
-"""The mark of a goal that no operation has taken for its own yet: no pod template bears it."""
 
 
 def goal(discovery: Discovery, component: Component | None, *, downtime: bool) -> Goal:
@@ -63,15 +60,16 @@ def steps(goal: Goal, observed: Observed) -> list[Step]:
     """The next workload's restart, once all before it are seen ready again."""
     for workload in goal.scope:
         if observed[workload].restarted_by != goal.mark:
-            return [Step(Action.ROLLOUT_RESTART, workload.ref, observed[workload].replicas)]
-        if not rolled(goal, observed, workload):
+            return [Step(Action.ROLLOUT_RESTART, workload.ref, observed[workload].replicas, workload.uid)]
+        if not rolled(goal, observed, workload.ref):
             return []
     return []
 
 
-def rolled(goal: Goal, observed: Observed, workload: Workload) -> bool:
+def rolled(goal: Goal, observed: Observed, ref: Ref) -> bool:
     """Its template bears this operation's mark and every pod of it is ready."""
-    return observed[workload].restarted_by == goal.mark and observed[workload].is_ready(workload.ref.kind)
+    state = observed.state_of(ref)
+    return state.restarted_by == goal.mark and state.is_ready(ref.kind)
 
 
 def limit(goal: Goal) -> timedelta:

@@ -105,21 +105,27 @@ def kept(goal: Goal, observed: Observed) -> tuple[str, ...]:
 def steps(goal: Goal, observed: Observed) -> list[Step]:
     """The scale-ups that may go now: of what is down, all whose needs are ready."""
     return [
-        Step(Action.SCALE_UP, workload.ref, goal.counts[workload.ref])
+        Step(Action.SCALE_UP, workload.ref, goal.counts[workload.ref], goal.uid_of(workload, observed))
         for workload in goal.scope
-        if observed[workload].exists
+        if goal.counts[workload.ref]
+        and observed[workload].exists
         and not observed[workload].is_up
         and all(_settled(goal, observed, need) for need in goal.topology.needs_of(workload))
     ]
 
 
 def _settled(goal: Goal, observed: Observed, need: Workload) -> bool:
-    return need.ref not in goal.counts or ready(goal, observed, need)
+    return not goal.counts.get(need.ref) or ready(goal, observed, need.ref)
 
 
-def ready(_goal: Goal, observed: Observed, workload: Workload) -> bool:
+def ready(_goal: Goal, observed: Observed, ref: Ref) -> bool:
     """All replicas that are asked for are up and ready."""
-    return observed[workload].is_ready(workload.ref.kind)
+    return observed.state_of(ref).is_ready(ref.kind)
+
+
+def to_run(goal: Goal) -> tuple[Ref, ...]:
+    """The workloads that are to have a replica at all."""
+    return tuple(workload.ref for workload in goal.scope if goal.counts[workload.ref])
 
 
 def limit(goal: Goal) -> timedelta:
@@ -138,4 +144,4 @@ def _longest(goal: Goal, workload: Workload) -> int:
     return longest * (goal.counts[workload.ref] if workload.ordered else 1)
 
 
-UP = Phase("up", steps, ready, limit)
+UP = Phase("up", steps, ready, limit, to_run)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import AlreadyStopped
-from lifecycle.model import DATABASES, Action, Discovery, Observed, Step, Verb, Workload
+from lifecycle.model import DATABASES, Action, Discovery, Observed, Ref, Step, Verb, Workload
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.topology import arranged
@@ -35,15 +35,15 @@ def goal(discovery: Discovery) -> Goal:
 def steps(goal: Goal, observed: Observed) -> list[Step]:
     """The scale-downs that may go now: of what is up, all that nothing still present needs."""
     return [
-        Step(Action.SCALE_TO_ZERO, workload.ref, observed[workload].replicas)
+        Step(Action.SCALE_TO_ZERO, workload.ref, observed[workload].replicas, workload.uid)
         for workload in goal.scope
         if observed[workload].is_up and not any(observed[other].is_present for other in goal.topology.needing(workload))
     ]
 
 
-def gone(_goal: Goal, observed: Observed, workload: Workload) -> bool:
+def gone(_goal: Goal, observed: Observed, ref: Ref) -> bool:
     """Nothing asks for it, its controller has seen that, and no pod of it is left."""
-    return not observed[workload].is_present
+    return not observed.state_of(ref).is_present
 
 
 def limit(goal: Goal) -> timedelta:

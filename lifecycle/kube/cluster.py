@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-from lifecycle.kube import diagnose, discovery, fence, patch, paths, read, rights, traffic, watch
+from lifecycle.kube import diagnose, discovery, fence, inventory, picture, rights, traffic, watch
+from lifecycle.kube.capture import Reader
 from lifecycle.kube.door import Door
 from lifecycle.kube.lease import LeaseTiming, hold
 from lifecycle.kube.parallel import together
-from lifecycle.model import Action, Diagnosis, Discovery, Step, Target, Traffic, Workload
+from lifecycle.kube.steps import Doing
+from lifecycle.model import Diagnosis, Discovery, Inventory, Observed, Step, Target, Traffic, Verb
+from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Clock, Lease, Right, Watch
 from lifecycle.topology import Topology
 
@@ -31,6 +34,7 @@ class KubeCluster:
         self._clock = clock
         self._watch_seconds = watch_seconds
         self._lease_timing = lease_timing
+        self._captures = Reader(door, target.namespace)
 
     @property
     def _namespace(self) -> str:
@@ -40,47 +44,38 @@ class KubeCluster:
         """See the port."""
         return await discovery.discover(self._door, self.target, self._clock.now())
 
-    async def missing_rights(self, needed: Sequence[Right] = rights.NEEDED) -> tuple[Right, ...]:
-        """See the port; `rights.READING` is enough for `discover`."""
-        return await rights.missing(self._door, self._namespace, needed)
+    async def inventory(self, discovery: Discovery) -> Inventory:
+        """See the port."""
+        return await inventory.inventory(self._door, self._namespace, discovery)
+
+    async def picture(self, goal: Goal) -> Observed:
+        """See the port."""
+        return await picture.take(self._door, self._namespace, goal, self._clock.now())
+
+    async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
+        """See the port."""
+        return await rights.missing(self._door, self._namespace, rights.for_verb(verb))
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """See the port; raises Forbidden and Retryable too."""
         return hold(self._door, self._namespace, holder, self._clock, self._lease_timing, patience=patience)
 
-    async def stamp(self, topology: Topology, epoch: int, lease: Lease) -> None:
+    async def stamp(self, goal: Goal, epoch: int, lease: Lease) -> None:
         """See the port."""
-        await together(fence.stamp(self._door, self._namespace, one, epoch, lease) for one in topology)
+        await together(fence.stamp(self._door, self._namespace, one, epoch, lease) for one in fence.stamped_by(goal))
 
-    async def highest_epoch(self, topology: Topology) -> int:
+    async def highest_epoch(self, goal: Goal) -> int:
         """See the port."""
-        found = await together(fence.highest(self._door, self._namespace, one) for one in topology)
+        found = await together(fence.highest(self._door, self._namespace, one) for one in fence.stamped_by(goal))
         return max(found, default=0)
 
-    def watch(self, topology: Topology) -> AbstractAsyncContextManager[Watch]:
+    def watch(self, goal: Goal) -> AbstractAsyncContextManager[Watch]:
         """See the port."""
-        return watch.pictures(self._door, self._namespace, topology, self._clock, self._watch_seconds)
+        return watch.pictures(self._door, self._namespace, goal, self._clock, self._watch_seconds)
 
-    async def do(self, step: Step, topology: Topology, epoch: int, lease: Lease, operation: str) -> str:
+    async def do(self, step: Step, operation: Operation, lease: Lease) -> str:
         """See the port."""
-        fence.require(lease)
-        workload = topology[step.workload]
-        operations = await self._patch(step, workload, epoch, operation)
-        if not operations:
-            return workload.uid
-        fence.require(lease)
-        written = await self._door.patch(paths.workload(step.workload, self._namespace), operations)
-        return read.uid_of(written)
-
-    async def _patch(self, step: Step, workload: Workload, epoch: int, operation: str) -> patch.Patch:
-        match step.action:
-            case Action.SCALE_TO_ZERO:
-                return patch.scale_to_zero(step, workload.uid, epoch, operation)
-            case Action.SCALE_UP:
-                return patch.scale_up(step, workload.uid, epoch, operation)
-            case Action.ROLLOUT_RESTART:
-                found = await self._door.get(paths.workload(step.workload, self._namespace))
-                return patch.rollout_restart(step, found, workload.uid, epoch, operation)
+        return await Doing(self._door, self._namespace, step, operation, lease, self._captures).do()
 
     async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
         """See the port. Reads everything anew: the last picture may be from before the trouble."""

@@ -1,9 +1,9 @@
-"""Why workloads are not where they should be: first what stands in the way, then what only waits for it."""
+"""Why objects are not where they should be: first what stands in the way, then what only waits for it."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from lifecycle.kube import evidence, symptoms
+from lifecycle.kube import evidence, lingering, symptoms
 from lifecycle.kube.door import Door
 from lifecycle.kube.evidence import Evidence
 from lifecycle.kube.parallel import together
@@ -19,7 +19,8 @@ LOGS = 5
 async def diagnose(door: Door, namespace: str, topology: Topology, missing: Collection[str]) -> Diagnosis:
     """``missing`` are Ref texts. Never raises for what cannot be read: that is a finding too."""
     found = await evidence.gather(door, namespace)
-    return Diagnosis(await _with_logs(door, namespace, explain(topology, found, missing)))
+    others = await lingering.explain(door, namespace, missing, found)
+    return Diagnosis(await _with_logs(door, namespace, [*others, *explain(topology, found, missing)]))
 
 
 async def _with_logs(door: Door, namespace: str, found: list[Symptom]) -> tuple[Finding, ...]:

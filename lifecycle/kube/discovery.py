@@ -59,7 +59,7 @@ def discovered(target: Target, lists: Mapping[Resource, list[Json]], at: datetim
 
 
 def _tml_objects(lists: Mapping[Resource, list[Json]]) -> Iterator[tuple[Ref, Json]]:
-    for kind, resource in paths.OF_KIND.items():
+    for kind, resource in paths.WORKLOADS.items():
         for found in lists[resource]:
             if read.is_tml(found):
                 yield Ref(kind, read.name_of(found)), found

@@ -15,8 +15,8 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.config import ConfigException
 
 from lifecycle.errors import Invalid, Retryable
-from lifecycle.kube import credentials
-from lifecycle.kube.answers import Json, Request, from_status, parsed, refusal, translated
+from lifecycle.kube import credentials, sockets
+from lifecycle.kube.answers import Accept, Json, Request, Silent, from_status, parsed, refusal, translated
 
 T = TypeVar("T")
 
@@ -34,17 +34,39 @@ _NO_PARAMS: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds. ``read`` is the longest silence of an answer, ``write`` everything from connecting to the last byte."""
+    """Seconds. ``read`` is the longest silence of an answer, ``write`` everything from connecting to the last byte.
+
+    A connection that died unnoticed looks like one that is quiet. Three limits tell them apart before ``read`` does,
+    and none of them ends a read that is merely slow: ``first``, `idle` and ``dead``.
+    """
 
     connect: float = 3
     read: float = 10
+    first: float = 2
+    """The silence after which a read is asked once more, on another connection and with all of ``read``."""
     whole: float = 30
     """For a read altogether: a server that sends a byte now and then is as good as silent."""
     write: float = 4
+    dead: float = 9
+    """Without a sign of life from the machine at the other end, see `sockets`; for watches, which may be quiet."""
+
+    @property
+    def idle(self) -> float:
+        """How long an unused connection is kept: long enough for a burst of requests, and shorter than ``first``, so
+        that no later try meets another connection that died with the first one's.
+        """
+        return min(self.first, self.read) / 2
+
+    @property
+    def for_first_tries(self) -> aiohttp.ClientTimeout:
+        return self._for_reads(min(self.first, self.read))
 
     @property
     def for_reads(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(total=self.whole, sock_connect=self.connect, sock_read=self.read)
+        return self._for_reads(self.read)
+
+    def _for_reads(self, silence: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=self.whole, sock_connect=self.connect, sock_read=silence)
 
     @property
     def for_writes(self) -> aiohttp.ClientTimeout:
@@ -85,44 +107,61 @@ class Door:
             if client is not None:
                 await client.close()
 
-    async def get(self, path: str, params: Mapping[str, str] = _NO_PARAMS) -> Json:
+    async def get(self, path: str, params: Mapping[str, str] = _NO_PARAMS, accept: Accept = Accept.WHOLE) -> Json:
         """An object or a list; tried again while it may still work."""
-        return await self._patiently(lambda: self.get_once(path, params))
+        return await self._patiently(lambda: self.get_once(path, params, accept))
 
-    async def get_once(self, path: str, params: Mapping[str, str] = _NO_PARAMS) -> Json:
-        request = Request("GET", path, params)
-        return parsed(request, await self._body(request, self._timeouts.for_reads))
+    async def get_once(self, path: str, params: Mapping[str, str] = _NO_PARAMS, accept: Accept = Accept.WHOLE) -> Json:
+        """Not tried again when it went wrong; `Timeouts.first` says when it is asked twice."""
+        request = Request("GET", path, params, accept=accept)
+        return parsed(request, await self._read(request))
 
     async def get_text(self, path: str, params: Mapping[str, str] = _NO_PARAMS) -> str:
         """A log: text in whatever encoding the container writes."""
         request = Request("GET", path, params)
-        body = await self._patiently(lambda: self._body(request, self._timeouts.for_reads))
+        body = await self._patiently(lambda: self._read(request))
         return body.decode(errors="replace")
 
     async def ask(self, path: str, body: Json) -> Json:
         """A POST that changes nothing, such as an access review; tried again like a read."""
         request = Request("POST", path, body=body)
-        return parsed(request, await self._patiently(lambda: self._body(request, self._timeouts.for_reads)))
+        return parsed(request, await self._patiently(lambda: self._read(request)))
 
     async def create(self, path: str, body: Json) -> Json:
         return await self._write(Request("POST", path, body=body))
 
     async def replace(self, path: str, body: Json) -> Json:
-        """A PUT: the resourceVersion in ``body`` makes it a compare-and-swap."""
+        """A PUT: the resourceVersion in ``body`` makes it a compare-and-swap.
+
+        aiohttp sends it again on a connection that the server had closed; where the first one arrived after all, the
+        second is a Conflict.
+        """
         return await self._write(Request("PUT", path, body=body))
 
     async def patch(self, path: str, operations: list[Json]) -> Json:
         """A JSON Patch: all of it or, raising Conflict where a `test` fails, nothing."""
         return await self._write(Request("PATCH", path, body=operations))
 
-    async def follow(self, path: str, params: Mapping[str, str], *, silence: float) -> AsyncGenerator[Json, None]:
+    async def delete(self, path: str, uid: str, resource_version: str) -> Json:
+        """Delete the object as it was read and, in the background, what it owns; answers it where it is still going.
+
+        Raises Conflict for a namesake and for one that has changed since.
+        """
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        return await self._write(Request("DELETE", path, body=options | {"preconditions": preconditions}))
+
+    async def follow(
+        self, path: str, params: Mapping[str, str], *, silence: float, accept: Accept = Accept.WHOLE
+    ) -> AsyncGenerator[Json, None]:
         """A watch's events until the server ends it; an ERROR event is raised, Expired for a 410.
 
         ``silence`` is the number of seconds without a byte after which the server counts as hung: Retryable.
         """
-        request = Request("GET", path, params)
+        request = Request("GET", path, params, accept=accept)
         with translated(request):
-            response = await self._opened(request, self._timeouts.for_watches(silence))
+            async with asyncio.timeout(self._timeouts.read):  # however quiet a watch is, its answer begins at once
+                response = await self._opened(request, self._timeouts.for_watches(silence))
             try:
                 async with aclosing(_lines(response.content)) as lines:
                     async for line in lines:
@@ -143,6 +182,13 @@ class Door:
                     raise
                 await asyncio.sleep(wait)
         return await read()
+
+    async def _read(self, request: Request) -> bytes:
+        """Asked again where a connection stays silent: a new one tells whether the server is, too."""
+        try:
+            return await self._body(request, self._timeouts.for_first_tries)
+        except Silent:
+            return await self._body(request, self._timeouts.for_reads)
 
     async def _body(self, request: Request, limits: aiohttp.ClientTimeout) -> bytes:
         with translated(request):
@@ -187,7 +233,7 @@ class Door:
 
     async def _sent(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         client = self._client or await self._entered()
-        headers = {**client.default_headers, "Accept": "application/json", "Content-Type": request.content_type}
+        headers = {**client.default_headers, "Accept": request.accept, "Content-Type": request.content_type}
         try:  # in a pod this reads the service account's token again every minute
             await client.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
         except ConfigException:
@@ -207,7 +253,7 @@ class Door:
         """The client, once for all requests that are the first."""
         async with self._loading:
             if self._client is None:
-                self._client = _client(await self._load())
+                self._client = self._made(await self._load())
             return self._client
 
     async def _reload_credentials(self, generation: int) -> None:
@@ -224,17 +270,18 @@ class Door:
             self._client.configuration.refresh_api_key_hook = configuration.refresh_api_key_hook
         else:
             self._retired.append(self._client)  # a watch may still run on it
-            self._client = _client(configuration)
+            self._client = self._made(configuration)
 
-
-def _client(configuration: Any) -> Any:
-    """Reads the certificates; raises Invalid where they cannot be used."""
-    try:
-        client = ApiClient(configuration=configuration)
-    except (OSError, ValueError) as error:
-        raise Invalid(f"the certificates for {configuration.host} cannot be used ({type(error).__name__})") from None
-    client.user_agent = f"tml-bot/{_version()}"
-    return client
+    def _made(self, configuration: Any) -> Any:
+        """A client; raises Invalid where the certificates cannot be used."""
+        try:
+            client = ApiClient(configuration=configuration)
+        except (OSError, ValueError) as error:
+            why = type(error).__name__
+            raise Invalid(f"the certificates for {configuration.host} cannot be used ({why})") from None
+        sockets.attach(client, idle=self._timeouts.idle, dead=self._timeouts.dead)
+        client.user_agent = f"tml-bot/{_version()}"
+        return client
 
 
 def _version() -> str:

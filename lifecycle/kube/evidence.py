@@ -53,6 +53,14 @@ class Evidence:
             if _is_about(event, found) and (not reasons or event.get("reason") in reasons)
         )
 
+    def event(self, kind: str, found: Json) -> Json | None:
+        """The newest event about this very object: why a claim waits is no Warning."""
+        return _newest(
+            event
+            for event in self.of(Resource.EVENTS)
+            if _involved(event).get("kind") == kind and _is_about(event, found)
+        )
+
     def warning_below(self, workload: Workload) -> Json | None:
         """The newest Warning about a Deployment's ReplicaSets: that is where a quota's refusal is told."""
         prefix = f"{workload.ref.name}-"

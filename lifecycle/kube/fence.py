@@ -1,12 +1,15 @@
-"""The fence: which executor may write to a workload."""
+"""The fence: which executor may write to an object."""
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lifecycle.errors import Conflict, Gone, LeaseLost
 from lifecycle.kube import patch, paths, read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door, backoff
-from lifecycle.model import Workload
+from lifecycle.model import Claim, Ref, Workload
+from lifecycle.operation import Goal
 from lifecycle.ports import Lease
 
 ATTEMPTS = 5
@@ -19,50 +22,75 @@ def require(lease: Lease) -> None:
         raise LeaseLost("the Lease tml-bot was not renewed in time; nothing is written until it is held again")
 
 
-async def stamp(door: Door, namespace: str, workload: Workload, epoch: int, lease: Lease) -> None:
-    """Raises Conflict where a higher epoch is stamped, Gone where the name is another object's now.
+@dataclass(frozen=True)
+class Stamped:
+    """An object that bears the epoch of the executor that may write to it."""
 
-    Nothing is to be done where there is no object of that name.
-    """
+    goal: Goal
+    of: Workload | Claim
+
+    @property
+    def ref(self) -> Ref:
+        return self.of.ref
+
+    def is_due(self, found: Json, epoch: int) -> bool:
+        """Whether the epoch is to be written on what has its name now.
+
+        Raises Conflict where a higher one is stamped, Gone where a workload's name is another object's.
+        """
+        if not self._is_ours(found):
+            if isinstance(self.of, Claim):
+                return False  # ours is gone, and nothing is ever written to a namesake
+            raise Gone(f"{self.ref} was replaced by another object of the same name")
+        stamped = read.epoch_of(found)
+        if stamped > epoch:
+            raise Conflict(f"{self.ref} was taken by a later executor (epoch {stamped}, ours is {epoch})")
+        return stamped < epoch
+
+    def _is_ours(self, found: Json) -> bool:
+        if isinstance(self.of, Claim):
+            return read.uid_of(found) == self.of.uid
+        return self.goal.is_ours(self.of, read.state(found, self.ref.kind, ()))
+
+
+def stamped_by(goal: Goal) -> Iterator[Stamped]:
+    """The workloads in scope, and the claims that may be removed."""
+    yield from (Stamped(goal, workload) for workload in goal.scope)
+    yield from (Stamped(goal, claim) for claim in goal.claims if claim.ref in goal.stamped_claims)
+
+
+async def stamp(door: Door, namespace: str, one: Stamped, epoch: int, lease: Lease) -> None:
+    """Raises as `Stamped.is_due`. Nothing is to be done where there is no object of that name."""
     for attempt in range(ATTEMPTS - 1):
         try:
-            return await _stamp_once(door, namespace, workload, epoch, lease)
+            return await _stamp_once(door, namespace, one, epoch, lease)
         except Overtaken:
             await asyncio.sleep(backoff(attempt, door.jitter(), base=0.05))
-    return await _stamp_once(door, namespace, workload, epoch, lease)
+    return await _stamp_once(door, namespace, one, epoch, lease)
 
 
 class Overtaken(Conflict):
     """Somebody wrote between our read and our write."""
 
 
-async def _stamp_once(door: Door, namespace: str, workload: Workload, epoch: int, lease: Lease) -> None:
-    path = paths.workload(workload.ref, namespace)
+async def _stamp_once(door: Door, namespace: str, one: Stamped, epoch: int, lease: Lease) -> None:
+    path = paths.of(one.ref, namespace)
     try:
         found = await door.get(path)
     except Gone:
         return
-    if not _is_due(found, workload, epoch):
+    if not one.is_due(found, epoch):
         return
     require(lease)
     try:
-        await door.patch(path, patch.stamp(found, workload.uid, epoch))
+        await door.patch(path, patch.stamp(found, epoch))
     except Conflict as error:
         raise Overtaken(str(error)) from error
 
 
-def _is_due(found: Json, workload: Workload, epoch: int) -> bool:
-    stamped = read.epoch_of(found)
-    if read.uid_of(found) != workload.uid:
-        raise Gone(f"{workload.ref} was replaced by another object of the same name")
-    if stamped > epoch:
-        raise Conflict(f"{workload.ref} was taken by a later executor (epoch {stamped}, ours is {epoch})")
-    return stamped < epoch
-
-
-async def highest(door: Door, namespace: str, workload: Workload) -> int:
+async def highest(door: Door, namespace: str, one: Stamped) -> int:
     """The epoch stamped on it; 0 when there is none, or no such object."""
     try:
-        return read.epoch_of(await door.get(paths.workload(workload.ref, namespace)))
+        return read.epoch_of(await door.get(paths.of(one.ref, namespace)))
     except Gone:
         return 0

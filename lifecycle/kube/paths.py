@@ -3,11 +3,12 @@
 from enum import StrEnum
 from urllib.parse import quote
 
+from lifecycle.kube.answers import Accept
 from lifecycle.model import Kind, Ref
 
 
 class Resource(StrEnum):
-    """What is read of a namespace, by the path between server and namespace and the plural."""
+    """What is read of a namespace or of the whole cluster: the path of its API and its plural."""
 
     STATEFUL_SETS = "apis/apps/v1 statefulsets"
     DEPLOYMENTS = "apis/apps/v1 deployments"
@@ -15,25 +16,65 @@ class Resource(StrEnum):
     CLAIMS = "api/v1 persistentvolumeclaims"
     EVENTS = "api/v1 events"
     SERVICES = "api/v1 services"
+    SECRETS = "api/v1 secrets"
+    CONFIG_MAPS = "api/v1 configmaps"
+    VOLUMES = "api/v1 persistentvolumes"
+    STORAGE_CLASSES = "apis/storage.k8s.io/v1 storageclasses"
+    SNAPSHOTS = "apis/snapshot.storage.k8s.io/v1 volumesnapshots"
+    SNAPSHOT_CONTENTS = "apis/snapshot.storage.k8s.io/v1 volumesnapshotcontents"
+    SNAPSHOT_CLASSES = "apis/snapshot.storage.k8s.io/v1 volumesnapshotclasses"
     LEASES = "apis/coordination.k8s.io/v1 leases"
     AUTOSCALERS = "apis/autoscaling/v2 horizontalpodautoscalers"
     SCALED_OBJECTS = "apis/keda.sh/v1alpha1 scaledobjects"
+    DAEMON_SETS = "apis/apps/v1 daemonsets"
+    JOBS = "apis/batch/v1 jobs"
+    CRON_JOBS = "apis/batch/v1 cronjobs"
 
     @property
     def plural(self) -> str:
         return self.value.split(" ")[1]
 
+    @property
+    def listed_as(self) -> Accept:
+        """In which form a list is asked for, by whoever needs to know no more than what there is."""
+        return Accept.METADATA_LIST if self in CONFIDENTIAL else Accept.WHOLE
 
-OF_KIND = {Kind.STATEFUL_SET: Resource.STATEFUL_SETS, Kind.DEPLOYMENT: Resource.DEPLOYMENTS}
+    @property
+    def watched_as(self) -> Accept:
+        return Accept.METADATA if self in CONFIDENTIAL else Accept.WHOLE
+
+
+CONFIDENTIAL = frozenset({Resource.SECRETS, Resource.CONFIG_MAPS})
+"""What is listed and watched by its metadata only, so that the data in it never reaches the bot.
+
+After `kubectl apply` an annotation holds the whole manifest, values too: whoever shows or keeps metadata leaves it out.
+"""
+
+OF_THE_CLUSTER = frozenset(
+    {Resource.VOLUMES, Resource.STORAGE_CLASSES, Resource.SNAPSHOT_CONTENTS, Resource.SNAPSHOT_CLASSES}
+)
+"""What belongs to no namespace."""
+
+WORKLOADS = {Kind.STATEFUL_SET: Resource.STATEFUL_SETS, Kind.DEPLOYMENT: Resource.DEPLOYMENTS}
+
+PARTS = {Kind.SERVICE: Resource.SERVICES, Kind.SECRET: Resource.SECRETS, Kind.CONFIG_MAP: Resource.CONFIG_MAPS}
+
+OF_KIND = {**WORKLOADS, **PARTS, Kind.CLAIM: Resource.CLAIMS, Kind.VOLUME: Resource.VOLUMES}
 
 PICTURED = (Resource.STATEFUL_SETS, Resource.DEPLOYMENTS, Resource.PODS, Resource.CLAIMS)
 """What a full picture is made of."""
+
+PICTURED_WIDELY = (*PICTURED, Resource.VOLUMES, *PARTS.values())
+"""What that of a delete or a restore is made of."""
 
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 def all_of(resource: Resource, namespace: str) -> str:
+    """The path of a list; of what belongs to no namespace, that of the whole cluster, whatever ``namespace`` is."""
     api, plural = resource.value.split(" ")
+    if resource in OF_THE_CLUSTER:
+        return f"/{api}/{plural}"
     return f"/{api}/namespaces/{quote(namespace, safe='')}/{plural}"
 
 
@@ -41,7 +82,7 @@ def one_of(resource: Resource, namespace: str, name: str) -> str:
     return f"{all_of(resource, namespace)}/{quote(name, safe='')}"
 
 
-def workload(ref: Ref, namespace: str) -> str:
+def of(ref: Ref, namespace: str) -> str:
     return one_of(OF_KIND[ref.kind], namespace, ref.name)
 
 

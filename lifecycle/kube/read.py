@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from lifecycle.kube.answers import Json
-from lifecycle.kube.paths import Resource
+from lifecycle.kube.paths import OF_KIND, Resource
 from lifecycle.model import (
     Claim,
     Component,
@@ -26,9 +26,15 @@ from lifecycle.topology import Topology
 REPLICAS = "tml-bot/replicas"
 """Annotation of a workload: the last count above zero, written when the bot takes it to zero."""
 EPOCH = "tml-bot/epoch"
-"""Annotation of a workload: the highest epoch of an executor that may write to it."""
+"""Annotation of a workload or a claim: the highest epoch of an executor that may write to it."""
 OPERATION = "tml-bot/operation"
-"""Annotation of a workload: the operation that wrote to it last."""
+"""Annotation: the operation that wrote to the object last."""
+MADE_BY = "tml-bot/made-by"
+"""Annotation of what was made from a capture: the operation that took it."""
+KEPT_BY = "tml-bot/kept-by"
+"""Annotation of a volume: the operation that set its reclaim policy to Retain."""
+POLICY_BEFORE = "tml-bot/policy-before"
+"""Annotation of such a volume: the reclaim policy that it had."""
 RESTARTED_BY = "tml-bot/restarted-by"
 """Annotation of a pod template: the operation whose restart it bears."""
 
@@ -101,9 +107,13 @@ def replicas_of(workload: Json) -> int:
     return _count(spec_of(workload).get("replicas"), default=1)
 
 
-def epoch_of(workload: Json) -> int:
+def epoch_of(stamped: Json) -> int:
     """0 where there is no stamp or none that can be read."""
-    return _number(annotations_of(workload).get(EPOCH)) or 0
+    return _number(annotations_of(stamped).get(EPOCH)) or 0
+
+
+def made_by(found: Json) -> str:
+    return annotations_of(found).get(MADE_BY, "")
 
 
 def environment(workload: Json) -> dict[str, str]:
@@ -143,10 +153,14 @@ def workload(kind: Kind, found: Json, owners: tuple[Owner, ...] = ()) -> Workloa
         ordered=kind is Kind.STATEFUL_SET and spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady",
         claims=tuple(name_of(template) for template in spec.get("volumeClaimTemplates") or []),
         owners=owners,
-        deletes_claims_when_scaled=(spec.get("persistentVolumeClaimRetentionPolicy") or {}).get("whenScaled")
-        == "Delete",
+        deletes_claims_when_scaled=_retention(spec, "whenScaled") == "Delete",
+        deletes_claims_when_deleted=_retention(spec, "whenDeleted") == "Delete",
         rolls_out=(spec.get("updateStrategy") or {}).get("type") != "OnDelete",
     )
+
+
+def _retention(stateful_set: Json, when: str) -> str:
+    return str((stateful_set.get("persistentVolumeClaimRetentionPolicy") or {}).get(when, "Retain"))
 
 
 def _zone(name: str, variables: Mapping[str, str]) -> int:
@@ -197,14 +211,14 @@ def state(found: Json | None, kind: Kind, pods: Iterable[Json]) -> WorkloadState
         remembered=remembered or None,
         epoch=epoch_of(found),
         restarted_by=template.get(RESTARTED_BY),
+        made_by=made_by(found),
         pods=seen,
     )
 
 
 def _is_remnant(found: Json, kind: Kind) -> bool:
     """An evicted or finished pod of a Deployment: no ReplicaSet counts it or removes it, so it may stay for ever."""
-    finished = status_of(found).get("phase") in ("Failed", "Succeeded")
-    return kind is Kind.DEPLOYMENT and finished and not is_deleting(found)
+    return kind is Kind.DEPLOYMENT and is_finished(found) and not is_deleting(found)
 
 
 def _is_settled(stateful_set: Json) -> bool:
@@ -271,20 +285,42 @@ def is_claim_of(name: str, workload: Workload) -> bool:
     return any(name.startswith(prefix) and name[len(prefix) :].isdecimal() for prefix in prefixes)
 
 
-def claim(found: Json) -> Claim:
+def mounts(pods: Iterable[Json]) -> dict[str, tuple[str, ...]]:
+    """By claim the names of the pods that mount it; one that has finished does so no more."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in sorted(pods, key=name_of):
+        if not is_finished(one):
+            for name in claims_mounted_by(one):
+                found[name] = (*found.get(name, ()), name_of(one))
+    return found
+
+
+def claims_mounted_by(pod: Json) -> set[str]:
+    sources = (volume.get("persistentVolumeClaim") or {} for volume in spec_of(pod).get("volumes") or [])
+    return {str(source["claimName"]) for source in sources if source.get("claimName")}
+
+
+def is_finished(pod: Json) -> bool:
+    return status_of(pod).get("phase") in ("Failed", "Succeeded")
+
+
+def claim(found: Json, mounted_by: tuple[str, ...] = ()) -> Claim:
     spec, status = spec_of(found), status_of(found)
     created = metadata(found).get("creationTimestamp")
     notes = annotations_of(found)
     return Claim(
         name=name_of(found),
         uid=uid_of(found),
-        status="Terminating" if is_deleting(found) else str(status.get("phase", "Pending")),
+        status=Claim.TERMINATING if is_deleting(found) else str(status.get("phase", "Pending")),
         volume=spec.get("volumeName") or "",
         capacity=(status.get("capacity") or {}).get("storage") or "",
         access_modes=tuple(ACCESS_MODES.get(mode, mode) for mode in status.get("accessModes") or []),
         storage_class=spec.get("storageClassName") or notes.get("volume.beta.kubernetes.io/storage-class") or "",
         created_at=datetime.fromisoformat(created) if created else None,
         driver=next((notes[key] for key in PROVISIONERS if notes.get(key)), ""),
+        epoch=epoch_of(found),
+        made_by=made_by(found),
+        mounted_by=mounted_by,
     )
 
 
@@ -304,14 +340,14 @@ def _state_within(one: Workload, lists: Lists) -> WorkloadState:
 
 
 def object_of(ref: Ref, lists: Lists) -> Json | None:
-    resource = Resource.STATEFUL_SETS if ref.kind is Kind.STATEFUL_SET else Resource.DEPLOYMENTS
-    return next((found for found in lists[resource] if name_of(found) == ref.name), None)
+    return next((found for found in lists[OF_KIND[ref.kind]] if name_of(found) == ref.name), None)
 
 
 def _claims_of(topology: Topology, lists: Lists) -> Iterator[Claim]:
+    mounted = mounts(lists[Resource.PODS])
     for found in lists[Resource.CLAIMS]:
         if any(is_claim_of(name_of(found), one) for one in topology):
-            yield claim(found)
+            yield claim(found, mounted.get(name_of(found), ()))
 
 
 def _count(value: Any, default: int = 0) -> int:

@@ -6,6 +6,7 @@ from lifecycle.kube import paths
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
+from lifecycle.model import Verb
 from lifecycle.ports import Right
 
 
@@ -29,8 +30,44 @@ NEEDED = (
 """For stop, start and restart with their diagnosis. Owners of the replica counts are read where that is allowed."""
 
 
+_SEEN_WIDELY = (
+    *_rights("", ["persistentvolumes"], ["get", "list", "watch", "patch"]),
+    *_rights("", ["services"], ["list", "watch"]),
+    *_rights("", ["secrets", "configmaps"], ["get", "list", "watch"]),
+    *_rights("", ["persistentvolumeclaims"], ["get"]),
+)
+"""For the picture of a delete or a restore, and to set what its volumes are reclaimed by."""
+
+DELETING = (
+    *NEEDED,
+    *_SEEN_WIDELY,
+    *_rights("apps", ["daemonsets"], ["list"]),
+    *_rights("batch", ["jobs", "cronjobs"], ["list"]),
+    *_rights("apps", ["statefulsets", "deployments"], ["delete"]),
+    *_rights("", ["services", "secrets", "configmaps"], ["delete"]),
+    *_rights("", ["persistentvolumeclaims"], ["patch", "delete"]),
+    *_rights("", ["secrets"], ["create"]),
+)
+"""The lists of others' workloads tell which Secrets and ConfigMaps somebody else uses too; the capture is a Secret."""
+
+RESTORING = (
+    *NEEDED,
+    *_SEEN_WIDELY,
+    *_rights("apps", ["statefulsets", "deployments"], ["create"]),
+    *_rights("", ["services", "secrets", "configmaps", "persistentvolumeclaims"], ["create"]),
+)
+
+CLUSTER_WIDE = frozenset({"persistentvolumes"})
+"""Resources that are in no namespace."""
+
+
+def for_verb(verb: Verb) -> tuple[Right, ...]:
+    """Everything that the verb needs, from its plan to its diagnosis."""
+    return {Verb.DELETE: DELETING, Verb.RESTORE: RESTORING}.get(verb, NEEDED)
+
+
 async def missing(door: Door, namespace: str, rights: Sequence[Right]) -> tuple[Right, ...]:
-    """Those of the rights that Kubernetes would refuse in the namespace, in the given order."""
+    """Those of the rights that Kubernetes would refuse, in the namespace or cluster-wide, in the given order."""
     allowed = await together(_is_allowed(door, namespace, right) for right in rights)
     return tuple(right for right, is_allowed in zip(rights, allowed, strict=True) if not is_allowed)
 
@@ -42,7 +79,8 @@ async def _is_allowed(door: Door, namespace: str, right: Right) -> bool:
 
 def _review(namespace: str, right: Right) -> Json:
     resource, _, subresource = right.resource.partition("/")
-    wish = {"namespace": namespace, "verb": right.verb, "group": right.group, "resource": resource}
+    where = {} if resource in CLUSTER_WIDE else {"namespace": namespace}
+    wish = {**where, "verb": right.verb, "group": right.group, "resource": resource}
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

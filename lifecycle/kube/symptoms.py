@@ -92,7 +92,10 @@ def _ranked(found: list[Symptom]) -> list[Symptom]:
 
 def _of_workload(workload: Workload, found: Json, evidence: Evidence) -> Iterator[Symptom]:
     asked = read.replicas_of(found)
-    if asked == 0:
+    if read.is_deleting(found):
+        held = ", ".join(read.metadata(found).get("finalizers") or [])
+        yield symptom(Weight.CAUSE, str(workload.ref), "Terminating", f"finalizers: {held}" if held else "")
+    elif asked == 0:
         yield symptom(Weight.CAUSE, str(workload.ref), "at zero", "it asks for no pods")
     if not _is_observed(found):
         yield _unseen(workload)

@@ -9,8 +9,10 @@ from lifecycle.errors import ClusterError, Forbidden
 from lifecycle.kube import paths, read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door, backoff
-from lifecycle.kube.paths import PICTURED, Resource
+from lifecycle.kube.paths import Resource
+from lifecycle.kube.picture import kept_of, observed, resources_of
 from lifecycle.model import DATABASES, Exit, Observed
+from lifecycle.operation import Goal
 from lifecycle.ports import Clock
 from lifecycle.topology import Topology
 
@@ -28,7 +30,7 @@ class Mirror:
     known: bool = False
 
     def fill(self, listed: Json) -> None:
-        self.objects = {read.name_of(one): one for one in listed.get("items") or []}
+        self.objects = {read.name_of(one): kept_of(self.resource, one) for one in listed.get("items") or []}
         self.version = str(read.metadata(listed).get("resourceVersion", ""))
         self.known = True
 
@@ -38,7 +40,7 @@ class Mirror:
         if event["type"] == "DELETED":
             self.objects.pop(read.name_of(changed), None)
         elif event["type"] != "BOOKMARK":
-            self.objects[read.name_of(changed)] = changed
+            self.objects[read.name_of(changed)] = kept_of(self.resource, changed)
 
 
 class Witness:
@@ -62,14 +64,14 @@ class Witness:
 class Pictures:
     """The port `Watch`, kept up to date by one task per kind."""
 
-    def __init__(self, door: Door, namespace: str, topology: Topology, clock: Clock, watch_seconds: float) -> None:
+    def __init__(self, door: Door, namespace: str, goal: Goal, clock: Clock, watch_seconds: float) -> None:
         self._door = door
         self._namespace = namespace
-        self._topology = topology
+        self._goal = goal
         self._clock = clock
         self._seconds = watch_seconds
-        self._mirrors = {resource: Mirror(resource) for resource in PICTURED}
-        self._witness = Witness(topology)
+        self._mirrors = {resource: Mirror(resource) for resource in resources_of(goal)}
+        self._witness = Witness(goal.topology)
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._last: Observed | None = None
@@ -110,7 +112,7 @@ class Pictures:
         if not all(mirror.known for mirror in self._mirrors.values()):
             return None
         lists = {resource: mirror.objects.values() for resource, mirror in self._mirrors.items()}
-        return read.observed(self._topology, lists, self._clock.now(), self._witness.exits)
+        return observed(self._goal, self._namespace, lists, self._clock.now(), self._witness.exits)
 
     async def _follow(self, mirror: Mirror) -> None:
         """For ever: list, then watch after watch; an error makes the kind unknown until it is listed again."""
@@ -133,7 +135,8 @@ class Pictures:
             await asyncio.sleep(max(at_least, backoff(failures - 1, self._door.jitter(), longest=5)))
 
     async def _list(self, mirror: Mirror) -> None:
-        mirror.fill(await self._door.get_once(paths.all_of(mirror.resource, self._namespace)))
+        path = paths.all_of(mirror.resource, self._namespace)
+        mirror.fill(await self._door.get_once(path, accept=mirror.resource.listed_as))
         for found in mirror.objects.values():
             self._note(mirror.resource, found, is_gone=False)
         self._changed.set()
@@ -149,7 +152,8 @@ class Pictures:
             "timeoutSeconds": f"{self._seconds:g}",
         }
         path = paths.all_of(mirror.resource, self._namespace)
-        async with aclosing(self._door.follow(path, params, silence=self._seconds * (1 + OVERTIME))) as events:
+        silence, accept = self._seconds * (1 + OVERTIME), mirror.resource.watched_as
+        async with aclosing(self._door.follow(path, params, silence=silence, accept=accept)) as events:
             async for event in events:
                 told = True
                 mirror.apply(event)
@@ -169,10 +173,10 @@ def _same(one: Observed, other: Observed | None) -> bool:
 
 @asynccontextmanager
 async def pictures(
-    door: Door, namespace: str, topology: Topology, clock: Clock, watch_seconds: float
+    door: Door, namespace: str, goal: Goal, clock: Clock, watch_seconds: float
 ) -> AsyncIterator[Pictures]:
     """Watches run as long as the block does."""
-    running = Pictures(door, namespace, topology, clock, watch_seconds)
+    running = Pictures(door, namespace, goal, clock, watch_seconds)
     running.start()
     try:
         yield running

@@ -5,9 +5,9 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the schema to the newest revision within the connection's transaction; a newer schema is an error."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema to the revision within the connection's transaction; a newer schema is an error."""
     config = Config()
     config.set_main_option("script_location", "storage:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

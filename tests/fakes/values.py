@@ -1,20 +1,25 @@
 """Clusters as values: the seven components of one zone or more, in any state."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from lifecycle.decide import PHASES
 from lifecycle.model import (
     Claim,
     Component,
     Container,
     Discovery,
+    Inventory,
     Kind,
     Observed,
+    Part,
     Person,
     Place,
     Pod,
     Probe,
     Ref,
     Target,
+    Volume,
     Workload,
     WorkloadState,
 )
@@ -33,6 +38,7 @@ SETS = {
     Component.CACHE: ("cache-set", None, False, 3),
     Component.REPORTING: ("reporting-set", None, False, 10),
 }
+TEMPLATES = {Component.NOSQL: ("nosqlvol",), Component.SQL: ("sqlvol",)}
 DEPLOYMENTS = {Component.CM: ("cm-deploy", Probe(5, 5, 3), 30), Component.TM: ("tm-deploy", Probe(120, 10, 90), 30)}
 
 
@@ -55,6 +61,7 @@ def workload(component: Component, zone: int = 0, **changes: object) -> Workload
         "grace": grace,
         "probe": probe,
         "ordered": ordered,
+        "claims": TEMPLATES.get(component, ()),
     }
     return Workload(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -95,6 +102,27 @@ CLAIMS = (
     Claim("sqlvol-mysql-set-0-0", "uid-c2", "Bound", "pvc-2", "20Gi", ("ReadWriteOnce",), "sql-storage-class", NOW),
 )
 
+ADDRESS = ("203.0.113.7",)
+PARTS = (
+    Part(Ref(Kind.SERVICE, "cass-svc-0"), "uid-s1"),
+    Part(Ref(Kind.SERVICE, "tm-svc"), "uid-s2", addresses=ADDRESS),
+    Part(Ref(Kind.SECRET, "mysql-secret"), "uid-s3"),
+    Part(Ref(Kind.CONFIG_MAP, "cm-properties"), "uid-s4"),
+)
+
+
+def volume_of(claim: Claim, **changes: object) -> Volume:
+    """The one behind the claim, of a storage class without a reclaimPolicy."""
+    made = Volume(
+        claim.volume, f"uid-{claim.volume}", "Delete", claim=claim.name, claim_uid=claim.uid, driver=claim.driver
+    )
+    return replace(made, storage_class=claim.storage_class, **changes)  # type: ignore[arg-type]
+
+
+def inventory(found: Discovery) -> Inventory:
+    """A volume behind each claim that has one, and the parts."""
+    return Inventory(tuple(volume_of(claim) for claim in found.observed.claims if claim.volume), PARTS)
+
 
 def discovery(
     states: dict[Component, WorkloadState] | None = None,
@@ -119,7 +147,6 @@ def discovery(
 
 
 def operation(goal: Goal, identity: str = "op-000001", phase: str | None = None) -> Operation:
-    first = {"stop": "down", "start": "up", "restart": "rolling"}[goal.verb]
     return Operation(
         id=identity,
         verb=goal.verb,
@@ -128,7 +155,7 @@ def operation(goal: Goal, identity: str = "op-000001", phase: str | None = None)
         requester=ALICE,
         place=OPS,
         goal=goal,
-        phase=phase or first,
+        phase=phase or PHASES[goal.verb][0].name,
         begun_at=NOW,
         reason="patching",
     )

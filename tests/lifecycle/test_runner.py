@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.decide import restart, start, stop
+from lifecycle.decide import delete, restart, start, stop
 from lifecycle.errors import Conflict, Fenced, Forbidden, Retryable
 from lifecycle.model import Component, Discovery, Traffic, Verb
 from lifecycle.operation import Goal, Operation, State
@@ -21,7 +21,10 @@ from storage.journal import DatabaseJournal
 from storage.operations import Operations
 from tests.fakes import values
 from tests.fakes.cluster import Crash, FakeClock, FakeCluster
+from tests.fakes.world import Fault
 
+SCALING = [Verb.STOP, Verb.START, Verb.RESTART]
+"""Delete and restore have tests of their own."""
 STOPPED = {component: values.down(values.workload(component)) for component in Component}
 
 
@@ -77,7 +80,7 @@ def goal_of(verb: Verb) -> tuple[Discovery, Goal]:
     return found, stop.goal(found) if verb is Verb.STOP else restart.goal(found, None, downtime=True)
 
 
-@pytest.mark.parametrize("verb", list(Verb))
+@pytest.mark.parametrize("verb", SCALING)
 async def test_a_verb_runs_to_its_end_and_says_what_was_seen(verb: Verb, tmp_path: Path) -> None:
     found, goal = goal_of(verb)
     async with stage(tmp_path, found, goal) as (cluster, operation, database):
@@ -85,14 +88,14 @@ async def test_a_verb_runs_to_its_end_and_says_what_was_seen(verb: Verb, tmp_pat
         assert ended.state is State.DONE
         assert ended.outcome is not None
         assert len(ended.outcome.done) == len(Component)
-        assert ended.outcome.claims == values.CLAIMS
+        assert tuple(replace(claim, mounted_by=()) for claim in ended.outcome.claims) == values.CLAIMS
         assert (ended.outcome.traffic is None) == (verb is Verb.STOP)
         assert ended.outcome.traffic is None or ended.outcome.traffic.verdict == Traffic.ANSWERS
         assert await AuditLog(database, cluster.clock).verify() is None
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("verb", list(Verb))
+@pytest.mark.parametrize("verb", SCALING)
 async def test_cut_off_after_any_effect_and_taken_up_by_another_process_it_ends_the_same(
     verb: Verb, tmp_path: Path
 ) -> None:
@@ -111,7 +114,7 @@ async def test_cut_off_after_any_effect_and_taken_up_by_another_process_it_ends_
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("verb", list(Verb))
+@pytest.mark.parametrize("verb", SCALING)
 async def test_cut_off_after_any_commit_and_taken_up_by_another_process_it_ends_the_same(
     verb: Verb, tmp_path: Path
 ) -> None:
@@ -127,10 +130,33 @@ async def test_cut_off_after_any_commit_and_taken_up_by_another_process_it_ends_
     pytest.fail("the operation has more commits than expected")
 
 
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_delete_on_the_real_journal_ends_or_turns_back_wherever_it_is_taken_up(
+    refused: bool, tmp_path: Path
+) -> None:
+    found = values.discovery(workloads=(values.workload(Component.NOSQL), values.workload(Component.SQL)))
+    goal = delete.goal(found, values.inventory(found), keeps_services=False)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        if refused:
+            cluster.world.faults["keep persistentvolume/pvc-1"] = Fault(Forbidden("may not"))
+        while operation.state is State.RUNNING:
+            with suppress(Crash):
+                await runner(cluster, database, 8).run(operation, cluster)
+            operation = await fresh(database, cluster)
+        kinds = [entry.kind for entry in await AuditLog(database, cluster.clock).entries(newest_first=False)]
+        assert kinds.count("turned-back") == int(refused)
+        assert kinds.count("passed") == (2 if refused else 4)
+        assert operation.outcome is not None
+        assert operation.outcome.back_up is (True if refused else None)
+        assert operation.state is (State.FAILED if refused else State.DONE)
+        assert len(cluster.world.states) == (2 if refused else 0)
+        assert await AuditLog(database, cluster.clock).verify() is None
+
+
 async def assert_well_done(ended: Operation, cluster: FakeCluster, database: Database) -> None:
     assert ended.state is State.DONE
     for workload in ended.goal.scope:
-        state = cluster.states[workload.ref]
+        state = cluster.world.states[workload.ref]
         if ended.verb is Verb.STOP:
             assert not state.is_present
             assert state.remembered == 1
@@ -145,7 +171,7 @@ async def test_a_workload_that_never_gets_ready_ends_in_a_diagnosis_at_the_deadl
     found, goal = goal_of(Verb.START)
     sql = values.workload(Component.SQL)
     async with stage(tmp_path, found, goal) as (cluster, operation, database):
-        cluster.never_ready = {sql.ref}
+        cluster.world.never_ready = {sql.ref}
         ended = await runner(cluster, database).run(operation, cluster)
         assert ended.state is State.FAILED
         assert ended.outcome is not None
@@ -166,7 +192,7 @@ async def test_taken_up_after_its_deadline_it_is_looked_at_before_it_is_judged(a
         taken = await journal.entered(taken, stop.limit(goal))
         cluster.clock.advance(stop.limit(goal).total_seconds() + 1)
         if arrived:
-            cluster.states = {one.ref: values.down(one) for one in found.workloads}
+            cluster.world.states = {one.ref: values.down(one) for one in found.workloads}
         ended = await runner(cluster, database).run(taken, cluster)
         assert ended.state is (State.DONE if arrived else State.FAILED)
         assert not cluster.writes
@@ -178,11 +204,11 @@ async def test_a_failed_start_that_gets_ready_after_all_is_told(tmp_path: Path) 
     found, goal = goal_of(Verb.START)
     tm = values.workload(Component.TM)
     async with stage(tmp_path, found, goal) as (cluster, operation, database):
-        cluster.never_ready = {tm.ref}
+        cluster.world.never_ready = {tm.ref}
         bot = runner(cluster, database)
         ended = await bot.run(operation, cluster)
         assert ended.state is State.FAILED
-        cluster.never_ready = set()
+        cluster.world.never_ready = set()
         await bot.follow_up(ended, cluster)
         assert (await fresh(database, cluster)).late_at is not None
 
@@ -190,7 +216,7 @@ async def test_a_failed_start_that_gets_ready_after_all_is_told(tmp_path: Path) 
 async def test_at_twice_the_usual_time_the_reason_is_told_once(tmp_path: Path) -> None:
     found, goal = goal_of(Verb.START)
     async with stage(tmp_path, found, goal, expected=30) as (cluster, operation, database):
-        cluster.never_ready = {values.workload(Component.SQL).ref}
+        cluster.world.never_ready = {values.workload(Component.SQL).ref}
         await runner(cluster, database).run(operation, cluster)
         told = await AuditLog(database, cluster.clock).entries(kinds={"slow"})
         assert len(told) == 1
@@ -223,7 +249,7 @@ async def test_a_workload_replaced_by_a_namesake_is_not_touched(tmp_path: Path) 
     found, goal = goal_of(Verb.STOP)
     tm = values.workload(Component.TM)
     async with stage(tmp_path, found, goal) as (cluster, operation, database):
-        cluster.states[tm.ref] = replace(cluster.states[tm.ref], uid="another")
+        cluster.world.states[tm.ref] = replace(cluster.world.states[tm.ref], uid="another")
         ended = await runner(cluster, database).run(operation, cluster)
         assert ended.state is State.FAILED
         assert ended.outcome is not None
@@ -231,7 +257,7 @@ async def test_a_workload_replaced_by_a_namesake_is_not_touched(tmp_path: Path) 
         assert not cluster.writes
 
 
-@pytest.mark.parametrize("verb", list(Verb))
+@pytest.mark.parametrize("verb", SCALING)
 async def test_a_workload_that_somebody_deletes_meanwhile_never_passes_for_done(verb: Verb, tmp_path: Path) -> None:
     found, goal = goal_of(verb)
     tm = values.workload(Component.TM)
@@ -286,8 +312,8 @@ async def test_a_killed_database_is_a_warning_and_an_unseen_end_is_said(tmp_path
     found, goal = goal_of(Verb.STOP)
     sql, nosql = values.workload(Component.SQL), values.workload(Component.NOSQL)
     async with stage(tmp_path, found, goal) as (cluster, operation, database):
-        cluster.killed = {sql.ref}
-        cluster.states[nosql.ref] = replace_pods(cluster, nosql)
+        cluster.world.killed = {sql.ref}
+        cluster.world.states[nosql.ref] = replace_pods(cluster, nosql)
         ended = await runner(cluster, database).run(operation, cluster)
         assert ended.outcome is not None
         assert [end.code for end in ended.outcome.exits if end.pod == "mysql-set-0-0"] == [137]
@@ -296,4 +322,4 @@ async def test_a_killed_database_is_a_warning_and_an_unseen_end_is_said(tmp_path
 
 def replace_pods(cluster: FakeCluster, workload: Any) -> Any:
     """Its pod is gone already when the watch begins: nobody sees how it ended."""
-    return replace(cluster.states[workload.ref], pods=(), status_replicas=0, replicas=0)
+    return replace(cluster.world.states[workload.ref], pods=(), status_replicas=0, replicas=0)

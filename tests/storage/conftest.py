@@ -10,6 +10,7 @@ import pytest
 from lifecycle.decide import start, stop
 from lifecycle.model import Component
 from lifecycle.operation import Operation, Outcome, State
+from storage.approvals import Approvals
 from storage.audit import AuditLog
 from storage.database import Database, open_database
 from storage.journal import DatabaseJournal
@@ -49,6 +50,7 @@ class Store:
         self.audit = AuditLog(self.database, self.clock)
         self.messages = Messages(self.database)
         self.proposals = Proposals(self.database, self.clock)
+        self.approvals = Approvals(self.database, self.clock)
 
     async def taken(self, operation: Operation, executor: str = "bot-1") -> Operation:
         """Begun and taken, ready to be worked on."""

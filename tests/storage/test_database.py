@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from lifecycle.model import Target
+from lifecycle.operation import Outcome, State
+from lifecycle.plain import canonical, to_plain
 from storage.audit import Entry, append
 from storage.database import StorageError, open_database
 from storage.messages import want
@@ -20,7 +22,7 @@ from storage.moments import moment_of, stored
 from storage.operations import begin_in
 from storage.tables import metadata
 from tests.fakes.values import NOW, OPS, planned
-from tests.storage.conftest import Store, a_stop
+from tests.storage.conftest import StandingClock, Store, a_stop
 
 
 def schema(connection: Connection) -> set[tuple[str, str, str]]:
@@ -36,6 +38,39 @@ def test_the_migrations_make_exactly_the_tables_indexes_checks_and_triggers_of_t
         assert schema(one) == schema(two)
     migrated.dispose()
     made.dispose()
+
+
+OLD_ROWS = (
+    """INSERT INTO operations (id, verb, cluster, context, namespace, requester_team, requester_user, place_team,
+    place_channel, reason, command, goal, phase, state, epoch, executor, begun_at, phase_begun_at, phase_limit)
+    VALUES ('op-old001', 'stop', 'prod', 'eks-prod', 'ml550', 'T0TML', 'U0ALICE', 'T0TML', 'C0OPS', '', 'stop prod',
+    :goal, 'down', 'running', 7, 'bot-0', 1, 2, :limit)""",
+    "INSERT INTO arrivals (operation, phase, workload) VALUES ('op-old001', 'down', 'deployment/tm-deploy-0')",
+)
+
+
+@pytest.mark.parametrize(("limit", "limits"), [(600, {"down": 600}), (None, {})])
+async def test_an_operation_that_ran_before_the_phases_came_goes_on(
+    url: str, clock: StandingClock, tmp_path: Path, limit: int | None, limits: dict[str, int]
+) -> None:
+    goal = to_plain(a_stop().goal)
+    before = {key: goal[key] for key in ("verb", "topology", "counts", "sources", "databases", "claims", "left")}
+    (tmp_path / "data").mkdir()
+    old = create_engine(f"sqlite:///{tmp_path}/data/tml-bot.db")
+    with old.begin() as connection:
+        upgrade(connection, "0001")
+        for statement in OLD_ROWS:
+            connection.execute(text(statement), {"goal": canonical(before), "limit": limit})
+    old.dispose()
+    async with open_database(url) as database:
+        store = Store(database, clock)
+        (found,) = await store.operations.unfinished()
+        assert (found.limits, found.failure, found.goal, found.epoch) == (limits, None, a_stop().goal, 7)
+        taken = await store.journal.take(found, "bot-1", 8)
+        await store.journal.arrived(taken, ["deployment/tm-deploy-0"])
+        assert "arrived" not in [entry.kind for entry in await store.audit.entries()], "told before"
+        ended = await store.journal.finished(taken, Outcome(State.DONE))
+        assert ended.state is State.DONE
 
 
 async def test_the_file_and_its_folder_are_the_owners_alone(store: Store, tmp_path: Path) -> None:

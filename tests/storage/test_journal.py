@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,20 +18,21 @@ from storage.journal import DatabaseJournal
 from tests.fakes import values
 from tests.storage.conftest import Store, a_start, a_stop
 
-FOUND = values.discovery()
-WAVE = stop.steps(a_stop().goal, FOUND.observed)
+WAVE = stop.steps(a_stop().goal, values.discovery().observed)
 EXIT = Exit("mysql-set-0-0", "uid-1", "mysql", 137)
 SLOW = Diagnosis((Finding("pod/mysql-set-0-0", "Unready", "not ready for 90 s"),))
+FAILURE = Outcome(State.FAILED, missing=("persistentvolume/pvc-1",), claims=values.CLAIMS, diagnosis=SLOW, error="no")
 
 METHODS: dict[str, Callable[[Journal, Operation], Awaitable[object]]] = {
     "entered": lambda journal, operation: journal.entered(operation, timedelta(minutes=5)),
-    "record": lambda journal, operation: journal.record(operation, WAVE, FOUND.observed),
+    "record": lambda journal, operation: journal.record(operation, WAVE),
     "did": lambda journal, operation: journal.did(operation, [Result(WAVE[0], "uid")]),
     "arrived": lambda journal, operation: journal.arrived(operation, ["deployment/tm-deploy-0"]),
     "witnessed": lambda journal, operation: journal.witnessed(operation, [EXIT]),
     "exits": lambda journal, operation: journal.exits(operation),
     "slow": lambda journal, operation: journal.slow(operation, SLOW),
     "passed": lambda journal, operation: journal.passed(operation, "capture"),
+    "turned_back": lambda journal, operation: journal.turned_back(operation, FAILURE, "up-again"),
     "finished": lambda journal, operation: journal.finished(operation, Outcome(State.DONE)),
     "late": lambda journal, operation: journal.late(operation),
     "take": lambda journal, operation: journal.take(operation, "bot-9", 99),
@@ -117,18 +119,35 @@ async def test_a_phase_that_was_entered_before_keeps_its_time(store: Store) -> N
     assert (await store.journal.entered(passed, timedelta(minutes=5))).phase_begun_at == store.clock.now()
 
 
+async def test_what_turns_back_keeps_its_failure_is_told_and_does_so_once(store: Store) -> None:
+    entered = await store.journal.entered(await store.taken(a_stop()), timedelta(minutes=5))
+    turned = await store.journal.turned_back(entered, FAILURE, "up-again")
+    assert (turned.phase, turned.phase_begun_at, turned.failure) == ("up-again", None, FAILURE)
+    assert (turned.state, turned.outcome) == (State.RUNNING, None), "it has its slot until the cluster is up again"
+    assert await store.operations.get(turned.id) == turned
+    assert await told(store, turned) == ["begun", "turned-back"]
+    with pytest.raises(Fenced):
+        await store.journal.turned_back(entered, FAILURE, "up-again")
+    with pytest.raises(Fenced):
+        await store.journal.passed(entered, "capture")
+    (entry,) = await store.audit.entries(kinds=["turned-back"])
+    assert entry.data == {"phase": "down", "failure": to_plain(FAILURE)}
+    ended = await store.journal.finished(turned, replace(FAILURE, back_up=True))
+    assert (ended.failure, ended.outcome) == (FAILURE, replace(FAILURE, back_up=True))
+
+
 async def test_each_step_is_written_before_it_is_done_with_its_object_and_its_attempts(store: Store) -> None:
     taken = await store.taken(a_stop())
     assert len(WAVE) > 1
-    await store.journal.record(taken, WAVE, FOUND.observed)
+    await store.journal.record(taken, WAVE)
     assert await store.operations.attempts(taken.id) == tuple(Attempt(step, 1) for step in WAVE)
     before = await version(store, taken)
-    await store.journal.record(taken, WAVE[:1], FOUND.observed)
+    await store.journal.record(taken, WAVE[:1])
     assert (await store.operations.attempts(taken.id))[0] == Attempt(WAVE[0], 2)
     assert await version(store, taken) == before + 1
     entries = await store.audit.entries(kinds=["step"], newest_first=False)
     assert [(entry.data["wave"], entry.data["attempts"]) for entry in entries] == [(1, 1)] * len(WAVE) + [(2, 2)]
-    assert entries[0].data["uid"] == f"uid-{WAVE[0].workload.name}"
+    assert entries[0].data["uid"] == f"uid-{WAVE[0].ref.name}"
     assert entries[0].data["action"] == "scale-to-zero"
     assert await told(store, taken) == ["begun"] + ["step"] * len(WAVE), "a repeated step has no line of its own"
 
@@ -138,7 +157,7 @@ async def test_what_became_of_a_step_is_written_and_the_same_failure_told_once(s
     step: Step = WAVE[0]
 
     async def fails(error: Conflict | Retryable) -> None:
-        await store.journal.record(taken, [step], FOUND.observed)
+        await store.journal.record(taken, [step])
         await store.journal.did(taken, [Result(step, error=error)])
 
     await fails(Retryable("throttled"))
@@ -147,19 +166,19 @@ async def test_what_became_of_a_step_is_written_and_the_same_failure_told_once(s
     assert await told(store, taken) == ["begun", "step", "step-failed", "step-failed"]
     assert (await kinds(store)).count("step-failed") == 3
     assert await store.operations.attempts(taken.id) == (Attempt(step, 3, "Conflict: changed"),)
-    await store.journal.record(taken, [step], FOUND.observed)
+    await store.journal.record(taken, [step])
     assert await store.operations.attempts(taken.id) == (Attempt(step, 4),), "tried, and not heard of"
     await store.journal.did(taken, [Result(step, "uid-9")])
-    assert await store.operations.attempts(taken.id) == (Attempt(step, 4, "done"),)
+    assert await store.operations.attempts(taken.id) == (Attempt(replace(step, uid="uid-9"), 4, "done"),)
     (done,) = await store.audit.entries(kinds=["step-done"])
     assert done.data["uid"] == "uid-9"
 
 
 async def test_a_step_that_was_done_and_that_somebody_undid_is_told_again(store: Store) -> None:
     taken = await store.taken(a_stop())
-    await store.journal.record(taken, WAVE[:1], FOUND.observed)
+    await store.journal.record(taken, WAVE[:1])
     await store.journal.did(taken, [Result(WAVE[0], "uid-9")])
-    await store.journal.record(taken, WAVE[:1], FOUND.observed)
+    await store.journal.record(taken, WAVE[:1])
     assert await told(store, taken) == ["begun", "step", "step"]
     entries = await store.audit.entries(kinds=["step"], newest_first=False)
     assert [entry.data["undone"] for entry in entries] == [False, True]
@@ -180,7 +199,7 @@ async def test_each_arrival_exit_and_slowness_is_told_once_by_whichever_executor
         await store.journal.witnessed(taken, [EXIT])
         await store.journal.slow(taken, SLOW)
         taken = await store.journal.take(taken, f"bot-{executor}", executor)
-    assert [entry.data["workloads"] for entry in await store.audit.entries(kinds=["arrived"])] == [["c"], ["a", "b"]]
+    assert [entry.data["objects"] for entry in await store.audit.entries(kinds=["arrived"])] == [["c"], ["a", "b"]]
     assert await store.journal.exits(taken) == (EXIT,)
     found = await kinds(store)
     assert (found.count("exit"), found.count("slow")) == (1, 1)

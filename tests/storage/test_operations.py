@@ -24,6 +24,7 @@ from lifecycle.model import (
     Kind,
     Owner,
     OwnerKind,
+    Part,
     Pod,
     Probe,
     Ref,
@@ -31,6 +32,7 @@ from lifecycle.model import (
     Target,
     Traffic,
     Verb,
+    Volume,
     Workload,
 )
 from lifecycle.operation import Goal, Operation, Outcome, Source, State
@@ -83,7 +85,9 @@ async def test_an_id_that_is_taken_can_be_tried_again_with_another(store: Store)
 
 
 async def test_an_operation_comes_back_as_it_was_given(store: Store) -> None:
-    operation = replace(a_stop(), expected=94, limit=600, reason="patching ☕", command="stop prod", epoch=3)
+    operation = replace(
+        a_stop(), expected=94, limits={"down": 600, "up": 900}, reason="patching ☕", command="stop prod", epoch=3
+    )
     assert await store.operations.begin(*planned(operation)) == operation
     assert await store.operations.get(operation.id) == operation
     assert await store.operations.get("op-zzzzzz") is None
@@ -143,13 +147,13 @@ async def test_counts_are_remembered_only_of_what_a_stop_really_took_down(store:
     )
     goal = stop.goal(found)
     taken = await store.taken(values.operation(goal, "op-000001"))
-    await store.journal.record(taken, stop.steps(goal, found.observed), found.observed)
+    await store.journal.record(taken, stop.steps(goal, found.observed))
     await store.journal.finished(taken, Outcome(State.FAILED))
     assert await store.operations.remembered_counts("prod") == {cache.ref: 2}, "nosql waited, and was never stepped on"
 
     again = await store.taken(values.operation(replace(goal, counts={nosql.ref: 5, cache.ref: 0}), "op-000002"))
     steps = stop.steps(again.goal, found.observed.with_state(cache.ref, values.down(cache)))
-    await store.journal.record(again, steps, found.observed)
+    await store.journal.record(again, steps)
     assert await store.operations.remembered_counts("prod") == {cache.ref: 2, nosql.ref: 5}
     assert await store.operations.remembered_counts("staging") == {}
 
@@ -165,7 +169,7 @@ async def stopped(store: Store, number: int, steps: Sequence[Step], seconds: flo
     """A stop that took these steps, the first of them twice, in so many seconds."""
     taken = await store.taken(replace(a_stop(f"op-{number:06}"), begun_at=store.clock.now()))
     for sent in (steps, steps[:1]):
-        await store.journal.record(taken, sent, values.discovery().observed)
+        await store.journal.record(taken, sent)
     store.clock.advance(seconds)
     await store.journal.finished(taken, Outcome(state))
 
@@ -244,6 +248,8 @@ workloads = st.builds(
     claims=several(words),
     owners=several(st.builds(Owner, st.sampled_from(OwnerKind), words)),
 )
+parts = st.builds(Part, refs, words, words, several(words))
+volumes = st.builds(Volume, words, words, words, words, words, words, words, words, words, words, words, words)
 goals = st.builds(
     Goal,
     verb=st.sampled_from(Verb),
@@ -255,6 +261,12 @@ goals = st.builds(
     left=several(refs),
     unverified=flags,
     mark=words,
+    parts=several(parts),
+    volumes=several(volumes),
+    staying=several(parts),
+    source=words,
+    captured=words,
+    ran=flags,
 )
 findings = st.builds(Finding, words, words, words, several(words))
 outcomes = st.builds(
@@ -269,6 +281,7 @@ outcomes = st.builds(
     diagnosis=st.none() | st.builds(Diagnosis, several(findings)),
     by_hand=several(words),
     error=st.none() | words,
+    back_up=st.none() | flags,
 )
 
 

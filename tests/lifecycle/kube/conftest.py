@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 import sandbox.kubernetes
+from lifecycle.decide import PHASES, stop
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door, Timeouts, connect
 from lifecycle.kube.lease import LeaseTiming
-from lifecycle.model import Target
+from lifecycle.model import Discovery, Person, Place, Target
+from lifecycle.operation import Goal, Operation
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.tml import PROD_NAMESPACE
 
@@ -67,3 +69,15 @@ async def door(open_door: OpenDoor) -> Door:
 
 def cluster_at(door: Door, namespace: str = PROD_NAMESPACE, watch_seconds: float = 0.3) -> KubeCluster:
     return KubeCluster(door, Target("local", namespace), RealClock(), watch_seconds=watch_seconds, lease_timing=QUICK)
+
+
+def goal_of(found: Discovery) -> Goal:
+    """One that writes to every workload, whatever it is."""
+    return stop.goal(found)
+
+
+def operation_of(goal: Goal, epoch: int = 1, id_: str = "op-1") -> Operation:
+    target = Target("local", PROD_NAMESPACE)
+    phase = PHASES[goal.verb][0].name
+    begun = datetime(2026, 11, 2, tzinfo=UTC)
+    return Operation(id_, goal.verb, "prod", target, Person("T", "U"), Place("T", "C"), goal, phase, begun, epoch=epoch)

@@ -15,7 +15,7 @@ from lifecycle.operation import Goal, Source
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.resources import CLAIMS, PODS
 from sandbox.tml import PROD_NAMESPACE, manifests, prod
-from tests.lifecycle.kube.conftest import RealClock, cluster_at
+from tests.lifecycle.kube.conftest import RealClock, cluster_at, operation_of
 
 
 async def carried_out(cluster: KubeCluster, goal: Goal, epoch: int) -> Observed:
@@ -24,9 +24,9 @@ async def carried_out(cluster: KubeCluster, goal: Goal, epoch: int) -> Observed:
     async with (
         asyncio.timeout(20),
         cluster.lease("bot", patience=1) as lease,
-        cluster.watch(goal.topology) as watch,
+        cluster.watch(goal) as watch,
     ):
-        await cluster.stamp(goal.scope, epoch, lease)
+        await cluster.stamp(goal, epoch, lease)
         while True:
             observed = await watch.next(5)
             if observed is None:
@@ -35,7 +35,7 @@ async def carried_out(cluster: KubeCluster, goal: Goal, epoch: int) -> Observed:
                 return observed
             for step in phase.decide(goal, observed):
                 with contextlib.suppress(Conflict, Retryable):
-                    await cluster.do(step, goal.topology, epoch, lease, "op-1")
+                    await cluster.do(step, operation_of(goal, epoch), lease)
 
 
 @pytest.mark.parametrize("zones", [1, 2])

@@ -1,7 +1,8 @@
 """The reference clusters as they are found."""
 
+from lifecycle.kube import rights
 from lifecycle.kube.rights import NEEDED, READING
-from lifecycle.model import Component, OwnerKind
+from lifecycle.model import Component, OwnerKind, Verb
 from lifecycle.ports import Right
 from lifecycle.topology import arranged
 from sandbox.kubernetes import KubernetesSandbox
@@ -67,7 +68,7 @@ async def test_missing_rights_are_named(api: KubernetesSandbox, open_door: OpenD
     api.apply(prod())
     api.server.tokens["all"] = Identity("all", _rules(NEEDED))
     api.server.tokens["few"] = Identity("few", _rules(tuple(one for one in NEEDED if one.verb != "patch")))
-    assert await cluster_at(await open_door("all")).missing_rights() == ()
-    missing = await cluster_at(await open_door("few")).missing_rights()
+    assert await cluster_at(await open_door("all")).missing_rights(Verb.STOP) == ()
+    missing = await cluster_at(await open_door("few")).missing_rights(Verb.START)
     assert [str(right) for right in missing] == ["patch statefulsets (apps)", "patch deployments (apps)"]
-    assert await cluster_at(await open_door("few")).missing_rights(READING) == ()
+    assert await rights.missing(await open_door("few"), PROD_NAMESPACE, READING) == ()

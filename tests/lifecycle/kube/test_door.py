@@ -1,6 +1,8 @@
 """Requests that go wrong, and what never leaves with the error."""
 
 import asyncio
+import json
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,21 @@ from kubernetes.aio.client import Configuration
 
 from lifecycle.errors import Conflict, Forbidden, Gone, Invalid, Retryable
 from lifecycle.kube import paths
-from lifecycle.kube.answers import Expired, Request, refusal
+from lifecycle.kube.answers import Accept, Expired, Json, Request, refusal
 from lifecycle.kube.credentials import same_connection
 from lifecycle.kube.door import Connections, Door, Timeouts, connect
 from lifecycle.kube.paths import Resource
+from lifecycle.kube.watch import Mirror
 from lifecycle.model import Kind, Ref
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.access import Identity
 from sandbox.kubernetes.faults import Fault
-from sandbox.kubernetes.resources import SECRETS
+from sandbox.kubernetes.resources import CONFIGMAPS, REPLICASETS, SECRETS, Object
 from sandbox.tml import PROD_NAMESPACE, prod
 from tests.lifecycle.kube.conftest import OpenDoor
 
-TM = paths.workload(Ref(Kind.DEPLOYMENT, "tm-deploy-0"), PROD_NAMESPACE)
-SECRET = f"/api/v1/namespaces/{PROD_NAMESPACE}/secrets/cluster-property"
+TM = paths.of(Ref(Kind.DEPLOYMENT, "tm-deploy-0"), PROD_NAMESPACE)
+SECRET = paths.one_of(Resource.SECRETS, PROD_NAMESPACE, "cluster-property")
 
 
 @pytest.fixture(autouse=True)
@@ -243,3 +246,114 @@ async def test_a_403_from_an_api_server_that_is_still_starting_is_worth_another_
     api.server.is_ready = True
     with pytest.raises(Forbidden):
         await door.get_once(TM)
+
+
+CANARY = "Q0FOQVJZIG9mIGEgdGVzdA=="
+
+
+def relabel(found: Object) -> None:
+    found["metadata"].setdefault("labels", {})["seen"] = "again"
+
+
+def tells_a_value(api: KubernetesSandbox, found: Any) -> bool:
+    """Whether any data of a Secret or ConfigMap is in it."""
+    objects = [one for kind in (SECRETS, CONFIGMAPS) for one in api.store.rows(kind, PROD_NAMESPACE)]
+    values = [CANARY, *(value for one in objects for value in (one.get("data") or {}).values())]
+    text = json.dumps(found)
+    return any(json.dumps(value) in text for value in values)
+
+
+async def test_of_a_secret_the_metadata_can_be_read_without_its_values(api: KubernetesSandbox, door: Door) -> None:
+    whole, found = await door.get(SECRET), await door.get(SECRET, accept=Accept.METADATA)
+    assert tells_a_value(api, whole)
+    assert found["metadata"] == whole["metadata"]
+    assert not tells_a_value(api, found)
+
+
+async def test_a_list_is_no_single_object(door: Door) -> None:
+    with pytest.raises(Invalid, match="406"):
+        await door.get(paths.all_of(Resource.SECRETS, PROD_NAMESPACE), accept=Accept.METADATA)
+
+
+@pytest.mark.parametrize(("resource", "kind"), [(Resource.SECRETS, SECRETS), (Resource.CONFIG_MAPS, CONFIGMAPS)])
+async def test_what_holds_values_is_listed_and_followed_by_its_metadata(
+    api: KubernetesSandbox, door: Door, resource: Resource, kind: Any
+) -> None:
+    path = paths.all_of(resource, PROD_NAMESPACE)
+    for name in ("one", "other"):
+        api.store.create(kind, {"metadata": {"name": name, "namespace": PROD_NAMESPACE}, "data": {"key": CANARY}})
+    names = {one["metadata"]["name"] for one in api.store.rows(kind, PROD_NAMESPACE)}
+    mirror = Mirror(resource)
+    mirror.fill(await door.get_once(path, accept=resource.listed_as))
+    assert set(mirror.objects) == names
+    for name in sorted(names):
+        api.store.change(kind, PROD_NAMESPACE, name, relabel)
+    api.store.delete(kind, PROD_NAMESPACE, "other")
+    latest = api.store.revision
+    for event in await told(door, path, mirror):
+        assert set(event["object"]) == {"kind", "apiVersion", "metadata"}
+        mirror.apply(event)
+    assert set(mirror.objects) == names - {"other"}
+    assert all(one["metadata"]["labels"]["seen"] == "again" for one in mirror.objects.values())
+    assert int(mirror.version) >= latest
+    assert not tells_a_value(api, mirror.objects)
+
+
+async def told(door: Door, path: str, mirror: Mirror) -> list[Json]:
+    """Everything from the mirror's version on."""
+    params = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": mirror.version, "timeoutSeconds": "1"}
+    async with aclosing(door.follow(path, params, silence=5, accept=mirror.resource.watched_as)) as events:
+        return [event async for event in events]
+
+
+async def test_a_list_of_none_fills_a_mirror_with_nothing(api: KubernetesSandbox, door: Door) -> None:
+    mirror = Mirror(Resource.SECRETS)
+    mirror.fill(await door.get_once(paths.all_of(Resource.SECRETS, "nobodys"), accept=mirror.resource.listed_as))
+    assert (mirror.objects, mirror.known) == ({}, True)
+
+
+async def test_a_delete_ends_the_object_that_was_read_and_then_what_it_owns(api: KubernetesSandbox, door: Door) -> None:
+    await api.until(lambda store: bool(owned(api, "tm-deploy-0")))
+    metadata = (await door.get(TM))["metadata"]
+    while True:
+        try:
+            await door.delete(TM, metadata["uid"], metadata["resourceVersion"])
+            break
+        except Conflict:  # its status is still being written
+            metadata = (await door.get(TM))["metadata"]
+    assert api.writes[-1].body["propagationPolicy"] == "Background"
+    await api.until(lambda store: not owned(api, "tm-deploy-0"))
+    with pytest.raises(Gone):
+        await door.delete(TM, metadata["uid"], metadata["resourceVersion"])
+
+
+def owned(api: KubernetesSandbox, deployment: str) -> list[Object]:
+    sets = api.store.rows(REPLICASETS, PROD_NAMESPACE)
+    return [one for one in sets if one["metadata"]["ownerReferences"][0]["name"] == deployment]
+
+
+async def test_a_namesake_is_not_deleted(api: KubernetesSandbox, door: Door) -> None:
+    metadata = (await door.get(SECRET))["metadata"]
+    with pytest.raises(Conflict):
+        await door.delete(SECRET, "0-0-0-0", metadata["resourceVersion"])
+    assert await door.get(SECRET)
+
+
+async def test_what_changed_since_it_was_read_is_not_deleted(api: KubernetesSandbox, door: Door) -> None:
+    read = (await door.get(SECRET))["metadata"]
+    api.store.change(SECRETS, PROD_NAMESPACE, "cluster-property", relabel)
+    with pytest.raises(Conflict):
+        await door.delete(SECRET, read["uid"], read["resourceVersion"])
+    now = (await door.get(SECRET))["metadata"]
+    await door.delete(SECRET, now["uid"], now["resourceVersion"])
+    with pytest.raises(Gone):
+        await door.get(SECRET)
+
+
+async def test_what_something_still_holds_is_answered_as_it_is_going(api: KubernetesSandbox, door: Door) -> None:
+    def hold(found: Object) -> None:
+        found["metadata"]["finalizers"] = ["example.com/held"]
+
+    api.store.change(SECRETS, PROD_NAMESPACE, "cluster-property", hold)
+    read = (await door.get(SECRET))["metadata"]
+    assert "deletionTimestamp" in (await door.delete(SECRET, read["uid"], read["resourceVersion"]))["metadata"]

@@ -10,14 +10,15 @@ from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.paths import PICTURED
 from lifecycle.model import Component, Kind, Observed, Ref
+from lifecycle.operation import Goal
 from lifecycle.ports import Watch
-from lifecycle.topology import Topology, arranged
 from sandbox.kubernetes import FAULT_ANNOTATION, KubernetesSandbox
 from sandbox.kubernetes.access import Identity, Role
 from sandbox.kubernetes.faults import Fault
-from sandbox.kubernetes.resources import DEPLOYMENTS, STATEFULSETS, Object
+from sandbox.kubernetes.resources import DEPLOYMENTS, SECRETS, STATEFULSETS, Object
 from sandbox.tml import PROD_NAMESPACE, prod
-from tests.lifecycle.kube.conftest import OpenDoor, cluster_at
+from tests.lifecycle.kube.conftest import OpenDoor, cluster_at, goal_of
+from tests.lifecycle.kube.journey import deletion
 
 TM = Ref(Kind.DEPLOYMENT, "tm-deploy-0")
 SQL = Ref(Kind.STATEFUL_SET, "mysql-set-0")
@@ -31,14 +32,14 @@ async def cluster(api: KubernetesSandbox, door: Door) -> KubeCluster:
 
 
 @pytest.fixture
-async def topology(cluster: KubeCluster) -> Topology:
-    return arranged((await cluster.discover()).workloads)
+async def goal(cluster: KubeCluster) -> Goal:
+    return goal_of(await cluster.discover())
 
 
 @pytest.fixture
-async def watch(cluster: KubeCluster, topology: Topology) -> AsyncIterator[Watch]:
+async def watch(cluster: KubeCluster, goal: Goal) -> AsyncIterator[Watch]:
     """One that has its first picture."""
-    async with cluster.watch(topology) as running:
+    async with cluster.watch(goal) as running:
         assert await running.next(2) is not None
         yield running
 
@@ -82,10 +83,10 @@ async def test_a_new_watch_continues_where_the_last_one_ended(api: KubernetesSan
 
 @pytest.mark.parametrize("kind", ["silent", "drop_watch", "expired"])
 async def test_a_broken_watch_costs_no_more_than_a_watchs_time(
-    api: KubernetesSandbox, cluster: KubeCluster, topology: Topology, kind: str
+    api: KubernetesSandbox, cluster: KubeCluster, goal: Goal, kind: str
 ) -> None:
     broken = api.faults.add(Fault(kind, times=8))  # type: ignore[arg-type]
-    async with cluster.watch(topology) as watch:
+    async with cluster.watch(goal) as watch:
         assert await watch.next(2) is not None
         scale(api, TM, 0)
         await seen(watch, lambda picture: not picture.workloads[TM].is_present)
@@ -109,31 +110,27 @@ async def unknown(watch: Watch) -> bool:
 
 
 async def test_there_is_no_picture_while_one_kind_cannot_be_read(
-    api: KubernetesSandbox, cluster: KubeCluster, topology: Topology
+    api: KubernetesSandbox, cluster: KubeCluster, goal: Goal
 ) -> None:
     fault = api.faults.add(Fault("status", verb="list", resource="persistentvolumeclaims", status=503))
-    async with cluster.watch(topology) as watch:
+    async with cluster.watch(goal) as watch:
         assert await watch.next(0.1) is None
         api.faults.remove(fault)
         assert await watch.next(5) is not None
 
 
-async def test_a_server_that_asks_to_wait_is_obeyed(
-    api: KubernetesSandbox, cluster: KubeCluster, topology: Topology
-) -> None:
+async def test_a_server_that_asks_to_wait_is_obeyed(api: KubernetesSandbox, cluster: KubeCluster, goal: Goal) -> None:
     fault = api.faults.add(Fault("status", verb="list", resource="pods", status=429, retry_after=1, times=1))
-    async with cluster.watch(topology) as watch:
+    async with cluster.watch(goal) as watch:
         assert await watch.next(0.9) is None
         assert await watch.next(5) is not None
     assert fault.met == 1
 
 
-async def test_a_right_that_is_taken_away_is_raised(
-    api: KubernetesSandbox, open_door: OpenDoor, topology: Topology
-) -> None:
+async def test_a_right_that_is_taken_away_is_raised(api: KubernetesSandbox, open_door: OpenDoor, goal: Goal) -> None:
     listing = Role(("", "apps"), ("*",), ("list",))
     api.server.tokens["few"] = Identity("few", (listing,))
-    async with cluster_at(await open_door("few")).watch(topology) as watch:
+    async with cluster_at(await open_door("few")).watch(goal) as watch:
         with pytest.raises(Forbidden):
             await seen(watch, lambda _: False)
 
@@ -150,18 +147,18 @@ async def test_each_databases_exit_is_seen_once_between_two_looks(api: Kubernete
 
 
 async def test_a_database_that_was_killed_is_told_by_its_exit_code(
-    api: KubernetesSandbox, cluster: KubeCluster, topology: Topology
+    api: KubernetesSandbox, cluster: KubeCluster, goal: Goal
 ) -> None:
     api.annotate(STATEFULSETS, PROD_NAMESPACE, SQL.name, FAULT_ANNOTATION, "slow-stop")
-    async with cluster.watch(topology) as watch:
+    async with cluster.watch(goal) as watch:
         assert await watch.next(2) is not None
         scale(api, SQL, 0)
         picture = await seen(watch, lambda picture: not picture.workloads[SQL].is_present)
     assert [(found.pod, found.code) for found in picture.exits] == [("mysql-set-0-0", 137)]
 
 
-async def test_watches_exist_only_within_the_block(cluster: KubeCluster, topology: Topology) -> None:
-    async with cluster.watch(topology) as watch:
+async def test_watches_exist_only_within_the_block(cluster: KubeCluster, goal: Goal) -> None:
+    async with cluster.watch(goal) as watch:
         await watch.next(2)
         assert len(following()) == len(PICTURED)
     assert following() == []
@@ -170,3 +167,35 @@ async def test_watches_exist_only_within_the_block(cluster: KubeCluster, topolog
 def following() -> list[str]:
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return [name for name in names if name.startswith("Pictures.")]
+
+
+async def test_a_delete_is_followed_with_its_volumes_and_parts_and_a_stop_without(
+    api: KubernetesSandbox, cluster: KubeCluster, goal: Goal
+) -> None:
+    async with cluster.watch(goal) as watch:
+        picture = await watch.next(2)
+        assert picture is not None
+        assert (picture.volumes, picture.parts) == ((), ())
+    assert not any(resource in ("secrets", "persistentvolumes") for _, resource in api.server.requests)
+    deleting = (await deletion(cluster)).goal
+    async with cluster.watch(deleting) as watch:
+        whole = await seen(watch, lambda picture: len(picture.parts) == len(deleting.parts))
+        assert set(whole.volumes) == set(deleting.volumes)
+        assert set(whole.parts) == set(deleting.parts)
+        api.store.delete(SECRETS, PROD_NAMESPACE, "cm-key")
+        await seen(watch, lambda picture: picture.part(Ref(Kind.SECRET, "cm-key")) is None)
+    once = await cluster.picture(deleting)
+    assert {one.ref for one in once.parts} == {one.ref for one in deleting.parts} - {Ref(Kind.SECRET, "cm-key")}
+
+
+@pytest.mark.parametrize("plural", ["secrets", "persistentvolumes", "configmaps", "services"])
+async def test_without_the_right_to_list_what_a_delete_looks_at_there_is_no_picture(
+    api: KubernetesSandbox, cluster: KubeCluster, plural: str
+) -> None:
+    goal = (await deletion(cluster)).goal
+    api.faults.add(Fault("status", resource=plural, status=403))
+    with pytest.raises(Forbidden):
+        await cluster.picture(goal)
+    async with cluster.watch(goal) as watch:
+        with pytest.raises(Forbidden):
+            await seen(watch, lambda _: False)

@@ -1,0 +1,32 @@
+"""What a person would type to finish it without the bot."""
+
+from lifecycle.model import Action, Observed, Step
+from lifecycle.operation import Goal
+from lifecycle.phase import Phase
+from lifecycle.simulation import waves
+
+
+def by_hand(goal: Goal, observed: Observed, phase: Phase) -> tuple[str, ...]:
+    """The kubectl lines that would finish it without the bot, in order."""
+    return tuple(line for wave in waves(phase, goal, observed) for step in wave for line in kubectl(step))
+
+
+def kubectl(step: Step) -> tuple[str, ...]:
+    """What a person would type for this step, without context and namespace; a stop keeps the note of the count."""
+    match step.action:
+        case Action.SCALE_TO_ZERO:
+            return (
+                f"kubectl annotate {step.ref} tml-bot/replicas={step.replicas} --overwrite",
+                f"kubectl scale {step.ref} --replicas=0",
+            )
+        case Action.SCALE_UP:
+            return (f"kubectl scale {step.ref} --replicas={step.replicas}",)
+        case Action.ROLLOUT_RESTART:
+            return (f"kubectl rollout restart {step.ref}",)
+        case Action.KEEP:
+            policy = '{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}'
+            return (f"kubectl patch {step.ref} --patch '{policy}'",)
+        case Action.REMOVE:
+            return (f"kubectl delete {step.ref}",)
+        case _:  # no line of a shell writes a capture, or reads one
+            return ()

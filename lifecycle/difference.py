@@ -1,0 +1,42 @@
+"""What is not as it was between two plans for the same thing, in words."""
+
+from collections.abc import Mapping
+
+from lifecycle.model import Claim, Part, Volume, Workload
+from lifecycle.plan import Plan
+
+
+def difference(before: Plan, after: Plan) -> tuple[str, ...]:
+    """What changed from ``before`` to ``after``; empty where only what no plan depends on did."""
+    told = [*_counts(before, after), *_objects(_named(before), _named(after))]
+    if not told and before.waves != after.waves:
+        told.append("the steps are others, or in another order")
+    return tuple(told)
+
+
+def _counts(before: Plan, after: Plan) -> list[str]:
+    return [
+        f"{ref}: {before.goal.counts[ref]} replicas before, {count} now"
+        for ref, count in after.goal.counts.items()
+        if ref in before.goal.counts and before.goal.counts[ref] != count
+    ]
+
+
+def _objects(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    gone = [f"{name} is gone" for name in before if name not in after]
+    new = [f"{name} is new" for name in after if name not in before]
+    others = [f"{name} is another object now" for name, uid in after.items() if before.get(name, uid) != uid]
+    return gone + new + others
+
+
+def _named(plan: Plan) -> dict[str, str]:
+    """The uid of every object concerned, by kind and name."""
+    goal = plan.goal
+    concerned: tuple[Workload | Claim | Volume | Part, ...] = (
+        *goal.scope,
+        *goal.claims,
+        *goal.volumes,
+        *goal.parts,
+        *goal.staying,
+    )
+    return {str(one.ref): one.uid for one in concerned}

@@ -1,0 +1,93 @@
+"""Why a claim, a volume, a Service, a Secret or a ConfigMap is not where it should be: still there, or not yet."""
+
+import asyncio
+from collections.abc import Collection, Iterator
+
+from lifecycle.decide.delete import CAPTURE
+from lifecycle.errors import ClusterError, Gone
+from lifecycle.kube import paths, read, rights, volumes
+from lifecycle.kube.answers import Accept, Json
+from lifecycle.kube.door import Door
+from lifecycle.kube.evidence import SECONDS, Evidence
+from lifecycle.kube.parallel import together
+from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
+from lifecycle.kube.symptoms import Symptom, Weight, symptom
+from lifecycle.model import Claim, Kind, Ref, Volume
+from lifecycle.ports import Right
+
+PATCHING = Right("patch", "", "persistentvolumes")
+
+
+def asked_for(missing: Collection[str]) -> list[Ref]:
+    """The Ref texts that are of no workload; what is of no kind we know is left out."""
+    kinds = {kind.lower(): kind for kind in OF_KIND if kind not in WORKLOADS}
+    split = (text.partition("/") for text in missing)
+    return [Ref(kinds[kind], name) for kind, _, name in split if kind in kinds]
+
+
+async def explain(door: Door, namespace: str, missing: Collection[str], found: Evidence) -> list[Symptom]:
+    """Never raises for what cannot be read: that is a symptom too."""
+    told = await together(_explained(door, namespace, ref, found) for ref in asked_for(missing))
+    return sorted((one for each in told for one in each), key=lambda one: one.weight)
+
+
+async def _explained(door: Door, namespace: str, ref: Ref, found: Evidence) -> list[Symptom]:
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await _of(door, namespace, ref, found)
+    except Gone:
+        return [symptom(Weight.WAITING, str(ref), "does not exist")]
+    except TimeoutError:
+        return [symptom(Weight.SUMMARY, str(ref), "cannot be read", f"no answer within {SECONDS:g} s")]
+    except ClusterError as error:
+        return [symptom(Weight.SUMMARY, str(ref), "cannot be read", str(error))]
+
+
+async def _of(door: Door, namespace: str, ref: Ref, found: Evidence) -> list[Symptom]:
+    if ref == CAPTURE:
+        return [symptom(Weight.WAITING, str(ref), "not whole", "not every piece of it was seen in the namespace")]
+    accept = Accept.METADATA if OF_KIND[ref.kind] in CONFIDENTIAL else Accept.WHOLE
+    one = await door.get(paths.of(ref, namespace), accept=accept)
+    if ref.kind is Kind.CLAIM:
+        return list(_of_claim(ref, one, found))
+    if ref.kind is Kind.VOLUME:
+        return await _of_volume(door, namespace, ref, one)
+    return [_terminating(ref, one) if read.is_deleting(one) else symptom(Weight.WAITING, str(ref), "still there")]
+
+
+def _of_claim(ref: Ref, claim: Json, found: Evidence) -> Iterator[Symptom]:
+    """A pod that has ended holds its claim too, until somebody removes it."""
+    pods = [one for one in found.of(Resource.PODS) if ref.name in read.claims_mounted_by(one)]
+    users = ", ".join(f"pod/{read.name_of(pod)} ({read.status_of(pod).get('phase', 'Unknown')})" for pod in pods)
+    mounted = f"mounted by {users}" if users else "no pod mounts it"
+    if read.is_deleting(claim):
+        yield _terminating(ref, claim, mounted)
+        return
+    seen = read.claim(claim)
+    if seen.status == "Bound":
+        yield symptom(Weight.WAITING, str(ref), "Bound", f"to volume {seen.volume}; {mounted}")
+        return
+    event = found.event(Kind.CLAIM, claim)
+    reason, message = (event.get("reason"), event.get("message", "")) if event else (seen.status, "")
+    wanted = f"waits for volume {seen.volume}; " if seen.volume else ""
+    yield symptom(Weight.CAUSE, str(ref), str(reason or seen.status), f"{seen.status}; {wanted}{message}")
+
+
+def _terminating(ref: Ref, found: Json, more: str = "") -> Symptom:
+    """What holds it is a finalizer, and whoever is to remove that."""
+    metadata = read.metadata(found)
+    said = [f"since {metadata.get('deletionTimestamp')}"]
+    said += [f"finalizers: {', '.join(metadata['finalizers'])}"] if metadata.get("finalizers") else []
+    return symptom(Weight.CAUSE, str(ref), Claim.TERMINATING, "; ".join([*said, *([more] if more else [])]))
+
+
+async def _of_volume(door: Door, namespace: str, ref: Ref, found: Json) -> list[Symptom]:
+    if read.is_deleting(found):
+        return [_terminating(ref, found)]
+    seen: Volume = volumes.volume(found, namespace)
+    message = f"{seen.phase}, for {seen.claim or 'no claim of this namespace'}"
+    message += f"; kept by {seen.kept_by}, {seen.policy_before} before" if seen.kept_by else ""
+    told = symptom(Weight.WAITING, str(ref), f"reclaim policy {seen.policy}", message)
+    if await rights.missing(door, namespace, [PATCHING]):
+        return [symptom(Weight.CAUSE, str(ref), "may not be patched", f"the bot has no right to {PATCHING}"), told]
+    return [told]

@@ -1,0 +1,150 @@
+"""One step, done: each write with tests on all that was decided upon, each under the Lease."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from lifecycle.errors import Conflict, Gone, Invalid
+from lifecycle.kube import copies, patch, paths, read, volumes
+from lifecycle.kube.answers import Accept, Json
+from lifecycle.kube.capture import Captor, Reader
+from lifecycle.kube.door import Door
+from lifecycle.kube.fence import require
+from lifecycle.kube.patch import Patch
+from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS
+from lifecycle.model import Action, Kind, Ref, Step, Volume
+from lifecycle.operation import Goal, Operation
+from lifecycle.ports import Lease
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A step of an operation; `do` returns the uid of the object that it was done to."""
+
+    door: Door
+    namespace: str
+    step: Step
+    operation: Operation
+    lease: Lease
+    captures: Reader
+
+    @property
+    def goal(self) -> Goal:
+        return self.operation.goal
+
+    @property
+    def path(self) -> str:
+        return paths.of(self.step.ref, self.namespace)
+
+    async def do(self) -> str:
+        require(self.lease)
+        return await _DONE_BY[self.step.action](self)
+
+    async def scale_to_zero(self) -> str:
+        return await self._patch(patch.scale_to_zero(self.step, self.operation.epoch, self.operation.id))
+
+    async def scale_up(self) -> str:
+        return await self._patch(patch.scale_up(self.step, self.operation.epoch, self.operation.id))
+
+    async def rollout_restart(self) -> str:
+        found = await self.door.get(self.path)
+        return await self._patch(patch.rollout_restart(self.step, found, self.operation.epoch, self.operation.id))
+
+    async def keep(self) -> str:
+        volume = _volume(self.goal, self.step.ref)
+        claim = next((one for one in self.goal.claims if one.name == volume.claim), None)
+        return await self._patch(volumes.keep(self.step, await self._own(), claim, self.operation.id))
+
+    async def rebind(self) -> str:
+        claim = _volume(self.goal, self.step.ref).claim
+        return await self._patch(volumes.rebind(self.step, await self._own(), self.namespace, claim))
+
+    async def give_back(self) -> str:
+        return await self._patch(volumes.give_back(self.step, await self._own(), self.goal.source))
+
+    async def capture(self) -> str:
+        await Captor(self.door, self.namespace, self.operation, self.lease).write()
+        return ""
+
+    async def remove(self) -> str:
+        """What is gone already, or another object of the same name by now, is not to be removed any more."""
+        try:
+            found = await self._own()
+            await self._refuse_removal(found)
+            require(self.lease)
+            await self.door.delete(self.path, self.step.uid, read.metadata(found).get("resourceVersion", ""))
+        except Gone:
+            pass
+        return self.step.uid
+
+    async def _refuse_removal(self, found: Json) -> None:
+        """Raises Conflict where another executor has it, or where it is not as it was decided upon."""
+        ref, epoch = self.step.ref, read.epoch_of(found)
+        if ref.kind in (*WORKLOADS, Kind.CLAIM) and epoch != self.operation.epoch:
+            raise Conflict(f"{ref} bears epoch {epoch}, ours is {self.operation.epoch}")
+        if ref.kind in WORKLOADS and read.replicas_of(found) > 0:
+            raise Conflict(f"{ref} was scaled up again")
+        if ref.kind is Kind.CLAIM and (volume := read.spec_of(found).get("volumeName")):
+            await self._require_kept(Ref(Kind.VOLUME, volume))
+
+    async def _require_kept(self, volume: Ref) -> None:
+        """The picture may be older than what somebody did to the volume since."""
+        try:
+            behind = await self.door.get(paths.of(volume, self.namespace))
+        except Gone:
+            raise Conflict(f"{volume} of {self.step.ref} is gone") from None
+        volumes.require_kept(behind, self.step.ref, self.step.uid, self.operation.id)
+
+    async def make(self) -> str:
+        """As it was captured. A name that is taken means done only where this restore made what bears it."""
+        captured = await self.captures.read(self.goal.source, self.goal.captured)
+        if self.step.ref not in captured:
+            raise Invalid(f"{self.step.ref} is not in the capture of {self.goal.source}")
+        body = copies.copy(self.step.ref, captured[self.step.ref], self.operation)
+        require(self.lease)
+        try:
+            return read.uid_of(await self.door.create(paths.all_of(OF_KIND[self.step.ref.kind], self.namespace), body))
+        except Conflict:
+            return await self._made_before()
+
+    async def _made_before(self) -> str:
+        found = await self._read()
+        if read.made_by(found) != self.goal.source:
+            raise Invalid(f"{self.step.ref} was made by somebody else, and a restore never overwrites")
+        return read.uid_of(found)
+
+    async def _own(self) -> Json:
+        """The object with the step's uid. Raises Gone where another one has its name."""
+        found = await self._read()
+        if read.uid_of(found) != self.step.uid:
+            raise Gone(f"{self.step.ref} was replaced by another object of the same name")
+        return found
+
+    async def _read(self) -> Json:
+        is_confidential = OF_KIND[self.step.ref.kind] in CONFIDENTIAL
+        return await self.door.get(self.path, accept=Accept.METADATA if is_confidential else Accept.WHOLE)
+
+    async def _patch(self, operations: Patch) -> str:
+        if not operations:
+            return self.step.uid
+        require(self.lease)
+        return read.uid_of(await self.door.patch(self.path, operations))
+
+
+def _volume(goal: Goal, ref: Ref) -> Volume:
+    found = next((one for one in goal.volumes if one.ref == ref), None)
+    if found is None:
+        raise Invalid(f"{ref} is none of the volumes of this operation")
+    return found
+
+
+_DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
+    Action.SCALE_TO_ZERO: Doing.scale_to_zero,
+    Action.SCALE_UP: Doing.scale_up,
+    Action.ROLLOUT_RESTART: Doing.rollout_restart,
+    Action.CAPTURE: Doing.capture,
+    Action.KEEP: Doing.keep,
+    Action.REMOVE: Doing.remove,
+    Action.MAKE: Doing.make,
+    Action.REBIND: Doing.rebind,
+    Action.GIVE_BACK: Doing.give_back,
+}

@@ -1,0 +1,135 @@
+"""A cluster that does what it is told: the decisions run forward on it until nothing is left to do."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from lifecycle.decide import PHASES
+from lifecycle.model import Action, Claim, Kind, Observed, Part, Ref, Step, Volume, WorkloadState
+from lifecycle.operation import Goal
+from lifecycle.phase import Phase
+
+
+def all_waves(goal: Goal, observed: Observed) -> tuple[tuple[Step, ...], ...]:
+    """Phase after phase, each on the picture that the one before leaves."""
+    done: list[tuple[Step, ...]] = []
+    for phase in PHASES[goal.verb]:
+        found, observed = run_forward(phase, goal, observed)
+        done += found
+    return tuple(done)
+
+
+def waves(phase: Phase, goal: Goal, observed: Observed) -> list[tuple[Step, ...]]:
+    """The steps of one phase, and of no other."""
+    return run_forward(phase, goal, observed)[0]
+
+
+def run_forward(phase: Phase, goal: Goal, observed: Observed) -> tuple[list[tuple[Step, ...]], Observed]:
+    """Decide, apply, settle, and again; ends because every applied step brings its object closer to the end."""
+    done: list[tuple[Step, ...]] = []
+    picture = settled(observed)
+    while steps := phase.decide(goal, picture):
+        done.append(tuple(sorted(steps)))
+        picture = settled(applied(goal, picture, steps))
+    return done, picture
+
+
+def applied(goal: Goal, observed: Observed, steps: Iterable[Step]) -> Observed:
+    """The picture after Kubernetes accepted these steps, before any controller saw them."""
+    for step in steps:
+        observed = _after(goal, observed, step)
+    return observed
+
+
+def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
+    match step.action:
+        case Action.SCALE_TO_ZERO | Action.SCALE_UP | Action.ROLLOUT_RESTART:
+            return observed.with_state(step.ref, _accepted(observed.state_of(step.ref), step, goal))
+        case Action.CAPTURE:
+            return replace(observed, capture=goal.mark)
+        case Action.REMOVE:
+            return _without(observed, step.ref)
+        case Action.MAKE:
+            return _with_made(goal, observed, step.ref)
+        case Action.KEEP | Action.REBIND | Action.GIVE_BACK:
+            changed = (_rewritten(goal, one, step) if one.ref == step.ref else one for one in observed.volumes)
+            return replace(observed, volumes=tuple(changed))
+
+
+def _accepted(state: WorkloadState, step: Step, goal: Goal) -> WorkloadState:
+    newer = replace(state, generation=state.generation + 1)
+    match step.action:
+        case Action.SCALE_TO_ZERO:
+            return replace(newer, replicas=0, remembered=step.replicas)
+        case Action.SCALE_UP:
+            return replace(newer, replicas=step.replicas)
+        case _:
+            return replace(newer, restarted_by=goal.mark, updated=0)
+
+
+def _without(observed: Observed, ref: Ref) -> Observed:
+    workloads = {other: state for other, state in observed.workloads.items() if other != ref}
+    return replace(
+        observed,
+        workloads=workloads,
+        claims=tuple(claim for claim in observed.claims if claim.ref != ref),
+        parts=tuple(part for part in observed.parts if part.ref != ref),
+    )
+
+
+def _with_made(goal: Goal, observed: Observed, ref: Ref) -> Observed:
+    """Made from the capture: workloads at zero, claims bound to their volume."""
+    if ref in goal.counts:
+        fresh = WorkloadState(uid="", made_by=goal.source, remembered=goal.counts[ref] or None)
+        return observed.with_state(ref, fresh)
+    if ref.kind is Kind.CLAIM:
+        volume = next(volume for volume in goal.volumes if volume.claim == ref.name)
+        claim = Claim(ref.name, "", "Bound", volume.name, made_by=goal.source)
+        return replace(observed, claims=(*observed.claims, claim))
+    return replace(observed, parts=(*observed.parts, Part(ref, "", made_by=goal.source)))
+
+
+def _rewritten(goal: Goal, volume: Volume, step: Step) -> Volume:
+    match step.action:
+        case Action.KEEP:
+            before = volume.policy_before if volume.kept_by else volume.policy
+            return replace(volume, policy=Volume.RETAIN, kept_by=goal.mark, policy_before=before)
+        case Action.REBIND:
+            return replace(volume, claim_uid="")
+        case _:
+            return replace(volume, policy=volume.policy_before, kept_by="", policy_before="")
+
+
+def settled(observed: Observed) -> Observed:
+    """The picture after every controller did its work and nothing went wrong."""
+    claims = {claim.name: _bound(claim) for claim in observed.claims if claim.status != Claim.TERMINATING}
+    return replace(
+        observed,
+        volumes=tuple(_held_or_released(volume, claims) for volume in observed.volumes),
+        workloads={ref: _at_rest(state) for ref, state in observed.workloads.items()},
+        claims=tuple(claims.values()),
+    )
+
+
+def _bound(claim: Claim) -> Claim:
+    """A claim that names no volume waits for its pod."""
+    return replace(claim, status="Bound" if claim.volume else claim.status, mounted_by=())
+
+
+def _held_or_released(volume: Volume, claims: dict[str, Claim]) -> Volume:
+    claim = claims.get(volume.claim)
+    if claim and claim.volume == volume.name and volume.claim_uid in ("", claim.uid):
+        return replace(volume, phase="Bound", claim_uid=claim.uid)
+    return replace(volume, phase="Released") if volume.claim_uid else volume
+
+
+def _at_rest(state: WorkloadState) -> WorkloadState:
+    return replace(
+        state,
+        observed_generation=state.generation,
+        status_replicas=state.replicas,
+        ready=state.replicas,
+        updated=state.replicas,
+        available=state.replicas,
+        revision_settled=True,
+        pods=(),
+    )

@@ -1,0 +1,99 @@
+"""The journal of one operation after another in memory: for tests that begin hundreds of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from lifecycle.errors import Fenced
+from lifecycle.model import Diagnosis, Exit, Step
+from lifecycle.operation import Operation, Outcome, State
+from lifecycle.ports import Clock, Result
+from tests.fakes.cluster import Crash
+
+
+@dataclass
+class MemoryJournal:
+    """Keeps lifecycle.ports.Journal's promises; raises Crash after so many commits, the commit done."""
+
+    clock: Clock
+    rows: dict[str, Operation] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    """As they were written down, each before it was done."""
+    seen: dict[str, list[Exit]] = field(default_factory=dict)
+    crash_after: int | None = None
+
+    def begin(self, operation: Operation) -> Operation:
+        epoch = max((row.epoch for row in self.rows.values()), default=0)
+        assert operation.id not in self.rows
+        assert not [row for row in self.rows.values() if row.state is State.RUNNING]
+        self.rows[operation.id] = replace(operation, epoch=epoch)
+        return self.rows[operation.id]
+
+    def _held(self, operation: Operation) -> Operation:
+        row = self.rows[operation.id]
+        if row.epoch != operation.epoch or row.state is not State.RUNNING:
+            raise Fenced(f"{operation.id} is no longer this executor's")
+        return row
+
+    def _commit(self, row: Operation) -> Operation:
+        self.rows[row.id] = row
+        if self.crash_after is not None:
+            self.crash_after -= 1
+            if self.crash_after < 0:
+                raise Crash
+        return row
+
+    async def take(self, operation: Operation, executor: str, epoch: int) -> Operation:
+        assert epoch > operation.epoch
+        return self._commit(replace(self._held(operation), executor=executor, epoch=epoch))
+
+    async def current(self, operation: Operation) -> Operation:
+        row = self.rows[operation.id]
+        if row.state is not State.RUNNING:
+            raise Fenced("ended")
+        return row
+
+    async def entered(self, operation: Operation, limit: timedelta) -> Operation:
+        row = self._held(operation)
+        return self._commit(replace(row, phase_begun_at=row.phase_begun_at or self.clock.now()))
+
+    async def record(self, operation: Operation, steps: Sequence[Step]) -> None:
+        row = self._held(operation)
+        self.steps += steps
+        self._commit(row)
+
+    async def did(self, operation: Operation, results: Sequence[Result]) -> None:
+        assert {result.step for result in results} <= set(self.steps)
+        self._commit(self._held(operation))
+
+    async def arrived(self, operation: Operation, objects: Sequence[str]) -> None:
+        self._commit(self._held(operation))
+
+    async def witnessed(self, operation: Operation, exits: Sequence[Exit]) -> None:
+        own = self.seen.setdefault(operation.id, [])
+        own += [one for one in exits if one not in own]
+        self._commit(self._held(operation))
+
+    async def exits(self, operation: Operation) -> tuple[Exit, ...]:
+        self._held(operation)
+        return tuple(self.seen.get(operation.id, ()))
+
+    async def slow(self, operation: Operation, diagnosis: Diagnosis) -> None:
+        self._commit(self._held(operation))
+
+    async def passed(self, operation: Operation, following: str) -> Operation:
+        row = self._held(operation)
+        assert row.phase == operation.phase
+        return self._commit(replace(row, phase=following, phase_begun_at=None))
+
+    async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:
+        row = self._held(operation)
+        assert row.phase == operation.phase
+        return self._commit(replace(row, phase=following, phase_begun_at=None, failure=failure))
+
+    async def finished(self, operation: Operation, outcome: Outcome) -> Operation:
+        row = self._held(operation)
+        return self._commit(replace(row, state=outcome.state, outcome=outcome, ended_at=self.clock.now()))
+
+    async def late(self, operation: Operation) -> None:
+        self._commit(replace(self.rows[operation.id], late_at=self.clock.now()))

@@ -1,0 +1,297 @@
+"""The objects of one namespace, what the API server does to them on a step, and the moves of their controllers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from random import Random
+
+from lifecycle.errors import ClusterError, Conflict, Gone
+from lifecycle.model import (
+    Action,
+    Claim,
+    Discovery,
+    Exit,
+    Inventory,
+    Kind,
+    Observed,
+    Part,
+    Ref,
+    Step,
+    Verb,
+    Volume,
+    Workload,
+    WorkloadState,
+)
+from lifecycle.operation import Goal
+from lifecycle.topology import arranged
+from tests.fakes import values
+
+NAMELESS = Goal(Verb.STOP, arranged(()), {})
+"""A picture for nobody in particular: workloads and claims."""
+
+
+@dataclass
+class Fault:
+    """What Kubernetes answers instead, so often; None: for ever."""
+
+    error: ClusterError
+    times: int | None = None
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The objects as they were written down."""
+
+    states: dict[Ref, WorkloadState]
+    claims: dict[str, Claim]
+
+
+@dataclass
+class World:
+    """``data`` is what is on each volume: a word that was written when it was made."""
+
+    workloads: dict[Ref, Workload]
+    states: dict[Ref, WorkloadState]
+    claims: dict[str, Claim] = field(default_factory=dict)
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    parts: dict[Ref, Part] = field(default_factory=dict)
+    captures: dict[str, Captured] = field(default_factory=dict)
+    exits: list[Exit] = field(default_factory=list)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    """By Step.key."""
+    never_ready: set[Ref] = field(default_factory=set)
+    killed: set[Ref] = field(default_factory=set)
+    never_retained: set[str] = field(default_factory=set)
+    """Volumes whose patch is accepted and changes nothing."""
+    held: set[str] = field(default_factory=set)
+    """Claims that stay Terminating."""
+    torn: bool = False
+    """A piece of each capture never appears."""
+    guests: dict[str, str] = field(default_factory=dict)
+    """By claim: a pod of nobody's that mounts it."""
+    made: int = 0
+
+    @classmethod
+    def of(cls, found: Discovery, inventory: Inventory) -> "World":
+        return cls(
+            workloads={one.ref: one for one in found.workloads},
+            states=dict(found.observed.workloads),
+            claims={claim.name: claim for claim in found.observed.claims},
+            volumes={volume.name: volume for volume in inventory.volumes},
+            data={volume.name: f"bytes of {volume.claim}" for volume in inventory.volumes},
+            parts={part.ref: part for part in inventory.parts},
+        )
+
+    def picture(self, goal: Goal, at: datetime = values.NOW) -> Observed:
+        """What a watch for this goal shows."""
+        claims = tuple(replace(claim, mounted_by=self.mounting(name)) for name, claim in self.claims.items())
+        seen = Observed(at, dict(self.states), claims, tuple(self.exits))
+        if not goal.is_wide:
+            return seen
+        source = goal.source or goal.mark
+        named, refs = {volume.name for volume in goal.volumes}, {part.ref for part in goal.parts}
+        return replace(
+            seen,
+            volumes=tuple(volume for name, volume in self.volumes.items() if name in named),
+            parts=tuple(part for ref, part in self.parts.items() if ref in refs),
+            capture=f"sha256-{source}" if source in self.captures and not self.torn else "",
+        )
+
+    def mounting(self, claim: str) -> tuple[str, ...]:
+        """The pods that mount it: <template>-<set>-<ordinal> is the claim of <set>-<ordinal>."""
+        pods = [
+            pod.name
+            for ref, state in self.states.items()
+            for pod in state.pods
+            if claim in {f"{template}-{pod.name}" for template in self.workloads[ref].claims}
+        ]
+        return (*pods, *(guest for name, guest in self.guests.items() if name == claim))
+
+    def contents(self) -> dict[str, str]:
+        """What a pod finds on each claim that is Bound."""
+        return {name: self.data[claim.volume] for name, claim in self.claims.items() if claim.status == "Bound"}
+
+    # the API server
+
+    def apply(self, step: Step, goal: Goal, epoch: int) -> str:
+        """One step, with the tests that its patch or its preconditions have."""
+        if (fault := self.faults.get(step.key)) and fault.times != 0:
+            fault.times = fault.times and fault.times - 1
+            raise fault.error
+        if step.action is Action.CAPTURE:
+            self.captures[goal.mark] = Captured(dict(self.states), dict(self.claims))
+            return "uid-capture"
+        if step.action is Action.MAKE:
+            return self._made(step.ref, goal)
+        if self.uid_of(step.ref) != step.uid:
+            raise Gone(f"{step.ref} is gone") if not self.uid_of(step.ref) else Conflict(f"{step.ref}: another uid")
+        if step.ref.kind is Kind.VOLUME:
+            self._patch_volume(step, goal)
+        elif step.action is Action.REMOVE:
+            self._remove(step.ref, epoch)
+        else:
+            self._scale(step, goal, epoch)
+        return step.uid
+
+    def uid_of(self, ref: Ref) -> str:
+        """Empty: there is no such object."""
+        match ref.kind:
+            case Kind.STATEFUL_SET | Kind.DEPLOYMENT:
+                return self.states[ref].uid or "" if ref in self.states else ""
+            case Kind.CLAIM:
+                return self.claims[ref.name].uid if ref.name in self.claims else ""
+            case Kind.VOLUME:
+                return self.volumes[ref.name].uid if ref.name in self.volumes else ""
+            case _:
+                return self.parts[ref].uid if ref in self.parts else ""
+
+    def _scale(self, step: Step, goal: Goal, epoch: int) -> None:
+        state = self.states[step.ref]
+        if state.epoch != epoch:
+            raise Conflict("another epoch is stamped")
+        newer = replace(state, generation=state.generation + 1)
+        match step.action:
+            case Action.SCALE_TO_ZERO:
+                if state.replicas != step.replicas:
+                    raise Conflict("the count changed")
+                newer = replace(newer, replicas=0, remembered=step.replicas)
+            case Action.SCALE_UP:
+                newer = replace(newer, replicas=step.replicas)
+            case _:
+                newer = replace(newer, restarted_by=goal.mark, ready=0, updated=0, available=0)
+        self.states[step.ref] = newer
+
+    def _remove(self, ref: Ref, epoch: int) -> None:
+        if ref.kind is Kind.CLAIM:
+            if self.claims[ref.name].epoch != epoch:
+                raise Conflict("another epoch is stamped")
+            self.claims[ref.name] = replace(self.claims[ref.name], status=Claim.TERMINATING)
+        elif ref in self.states:
+            if self.states[ref].epoch != epoch:
+                raise Conflict("another epoch is stamped")
+            assert not self.states[ref].pods, f"{ref} was removed under its pods"
+            del self.states[ref]
+        else:
+            del self.parts[ref]
+
+    def _patch_volume(self, step: Step, goal: Goal) -> None:
+        volume = self.volumes[step.ref.name]
+        match step.action:
+            case Action.KEEP if volume.name in self.never_retained:
+                return
+            case Action.KEEP:
+                before = volume.policy_before if volume.kept_by else volume.policy
+                volume = replace(volume, policy=Volume.RETAIN, kept_by=goal.mark, policy_before=before)
+            case Action.REBIND:
+                volume = replace(volume, claim_uid="", phase="Available")
+            case _:
+                volume = replace(volume, policy=volume.policy_before, kept_by="", policy_before="")
+        self.volumes[volume.name] = volume
+
+    def _made(self, ref: Ref, goal: Goal) -> str:
+        """From the capture; a 409 means done only where the object bears the operation's id."""
+        if there := self.uid_of(ref):
+            if self._maker(ref) != goal.source:
+                raise Conflict(f"{ref} is there already")
+            return there
+        captured, uid = self.captures[goal.source], self.new_uid(ref.name)
+        if ref in captured.states:
+            remembered = captured.states[ref].remembered
+            self.states[ref] = WorkloadState(uid, generation=1, remembered=remembered, made_by=goal.source)
+        elif ref.kind is Kind.CLAIM:
+            claim = captured.claims[ref.name]
+            self.claims[ref.name] = replace(claim, uid=uid, status="Pending", made_by=goal.source, epoch=0)
+        else:
+            self.parts[ref] = Part(ref, uid, goal.source)
+        return uid
+
+    def _maker(self, ref: Ref) -> str:
+        if ref in self.states:
+            return self.states[ref].made_by
+        return self.claims[ref.name].made_by if ref.kind is Kind.CLAIM else self.parts[ref].made_by
+
+    def new_uid(self, name: str) -> str:
+        self.made += 1
+        return f"uid-{name}-{self.made}"
+
+    # the controllers
+
+    def move(self, chance: Random | None = None) -> None:
+        """One move of every controller, or of some by chance, judged on what was there before it."""
+        before = dict(self.states)
+        moves: list[Callable[[], None]] = [partial(self._move_workload, ref, before) for ref in before]
+        moves += [self._reap_claims, self._bind_claims, self._reclaim_volumes]
+        if chance:
+            moves = chance.sample(moves, chance.randint(1, len(moves)))
+        for move in moves:
+            move()
+
+    def _move_workload(self, ref: Ref, before: dict[Ref, WorkloadState]) -> None:
+        needs = arranged(self.workloads.values()).needs_of(self.workloads[ref])
+        needs_met = all(need.ref in before and before[need.ref].is_ready(need.ref.kind) for need in needs)
+        mounted = all(self.claims[name].status == "Bound" for name in self._claims_of(ref) if name in self.claims)
+        may = needs_met and mounted and ref not in self.never_ready
+        self.states[ref] = self._moved(ref, before[ref], may_be_ready=may)
+
+    def _moved(self, ref: Ref, state: WorkloadState, *, may_be_ready: bool) -> WorkloadState:
+        if state.observed_generation < state.generation:
+            return replace(state, observed_generation=state.generation)
+        if len(state.pods) != state.replicas:
+            code = 137 if ref in self.killed else 0
+            if not state.replicas:
+                self.exits += [
+                    Exit(pod.name, pod.uid, container.name, code) for pod in state.pods for container in pod.containers
+                ]
+            self._claim_for(ref, state.replicas)
+            fresh = values.pods(self.workloads[ref], state.replicas, ready=False)
+            return replace(state, pods=fresh, status_replicas=len(fresh), ready=0, available=0, updated=len(fresh))
+        if may_be_ready and state.replicas:
+            n = state.replicas
+            return replace(state, ready=n, available=n, updated=n, revision_settled=True)
+        return state
+
+    def _claims_of(self, ref: Ref) -> list[str]:
+        names = [pod.name for pod in self.states[ref].pods]
+        return [f"{template}-{name}" for template in self.workloads[ref].claims for name in names]
+
+    def _claim_for(self, ref: Ref, replicas: int) -> None:
+        """A StatefulSet makes each claim that is not there, empty."""
+        for template in self.workloads[ref].claims:
+            for ordinal in range(replicas):
+                name = f"{template}-{ref.name}-{ordinal}"
+                self.claims.setdefault(name, Claim(name, self.new_uid(name), "Pending"))
+
+    def _reap_claims(self) -> None:
+        for name, claim in list(self.claims.items()):
+            if claim.status == Claim.TERMINATING and not self.mounting(name) and name not in self.held:
+                del self.claims[name]
+
+    def _reclaim_volumes(self) -> None:
+        uids = {claim.uid for claim in self.claims.values()}
+        for name, volume in list(self.volumes.items()):
+            if volume.claim_uid and volume.claim_uid not in uids:
+                if volume.is_retained:
+                    self.volumes[name] = replace(volume, phase="Released")
+                else:
+                    del self.volumes[name], self.data[name]
+
+    def _bind_claims(self) -> None:
+        for name, claim in self.claims.items():
+            if claim.status == "Pending" and (volume := self._volume_for(claim)):
+                self.volumes[volume.name] = replace(volume, phase="Bound", claim=name, claim_uid=claim.uid)
+                self.claims[name] = replace(claim, status="Bound", volume=volume.name)
+
+    def _volume_for(self, claim: Claim) -> Volume | None:
+        """The one it names, one that is reserved for it, one that is anybody's, or a new one for a pod that waits."""
+        free = [one for one in self.volumes.values() if not one.claim_uid and claim.volume in ("", one.name)]
+        for reserved in (claim.name, ""):
+            for volume in free:
+                if volume.claim == reserved and (reserved or volume.storage_class == claim.storage_class):
+                    return volume
+        if claim.volume or not self.mounting(claim.name):
+            return None
+        name = f"pvc-{self.new_uid('new')}"
+        self.data[name] = "empty"
+        return Volume(name, f"uid-{name}", "Delete", storage_class=claim.storage_class)

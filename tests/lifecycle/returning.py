@@ -1,0 +1,125 @@
+"""A cluster of two databases that is deleted and brought back, cut off where a test wants it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from lifecycle.decide import delete, restore, start
+from lifecycle.errors import Unsafe
+from lifecycle.model import Component, Discovery
+from lifecycle.operation import Goal, Operation, Outcome, State
+from lifecycle.runner import Runner
+from tests.fakes import values
+from tests.fakes.cluster import Crash, FakeClock, FakeCluster
+from tests.fakes.journal import MemoryJournal
+from tests.fakes.world import World
+
+NOSQL, SQL = values.workload(Component.NOSQL), values.workload(Component.SQL)
+PAIR = (NOSQL, SQL)
+NOSQL_CLAIM, SQL_CLAIM = values.CLAIMS
+NOSQL_VOLUME, SQL_VOLUME = (values.volume_of(claim) for claim in values.CLAIMS)
+FULL = {claim.name: f"bytes of {claim.name}" for claim in values.CLAIMS}
+"""What each pod finds on its claim as long as nothing was lost."""
+
+
+def pair(*, running: bool = True) -> Discovery:
+    """Two databases, or the two at zero with the note of three replicas each."""
+    states = {} if running else {one.component: values.down(one, 3) for one in PAIR}
+    return values.discovery(states, workloads=PAIR)
+
+
+@dataclass
+class Scene:
+    """One cluster and the bots that work on it, one after another."""
+
+    running: bool = True
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __post_init__(self) -> None:
+        self.cluster = FakeCluster(pair(running=self.running), self.clock)
+        self.journal = MemoryJournal(self.clock)
+
+    @property
+    def world(self) -> World:
+        return self.cluster.world
+
+    def begin(self, goal: Goal, identity: str) -> Operation:
+        operation = replace(values.operation(goal.marked(identity), identity), begun_at=self.clock.now())
+        return self.journal.begin(operation)
+
+    async def run(self, operation: Operation) -> Operation:
+        return await Runner(self.journal, self.clock, "test/1").run(operation, self.cluster)
+
+    async def delete(self, identity: str = "op-delete", *, keeps_services: bool = False) -> Operation:
+        found = await self.cluster.discover()
+        goal = delete.goal(found, await self.cluster.inventory(found), keeps_services=keeps_services)
+        return self.begin(goal, identity)
+
+    async def restore(self, deleted: Operation, identity: str = "op-return") -> Operation:
+        observed = await self.cluster.picture(restore.draft(deleted))
+        return self.begin(restore.goal(deleted, observed), identity)
+
+    async def start(self, identity: str = "op-start0") -> Operation:
+        return self.begin(start.goal(await self.cluster.discover(), {}, {}), identity)
+
+    async def cut_off(self, operation: Operation) -> Operation | None:
+        """Run until the process dies; None when it came to its end before."""
+        try:
+            await self.run(operation)
+        except Crash:
+            self.cluster.crash_after = self.journal.crash_after = None
+            return self.journal.rows[operation.id]
+        return None
+
+    async def end_as_failed(self, operation: Operation) -> Operation:
+        """A person gave it up where it is."""
+        if operation.state is not State.RUNNING:
+            return operation
+        taken = await self.journal.take(operation, "test/2", operation.epoch + 100)
+        return await self.journal.finished(taken, Outcome(State.FAILED, error="given up"))
+
+    async def bring_back(self, deleted: Operation) -> None:
+        """By a restore, or by a start where nothing was written down yet, and so nothing removed."""
+        if self.world.captures:
+            assert (await self.run(await self.restore(deleted))).state is State.DONE
+            return
+        with pytest.raises(Unsafe, match="the capture of op-delete is not there"):
+            await self.restore(deleted)
+        assert len(self.world.states) == len(PAIR)
+        if not self.runs:
+            assert (await self.run(await self.start())).state is State.DONE
+
+    @property
+    def runs(self) -> bool:
+        states = self.world.states
+        return all(one.ref in states and states[one.ref].is_ready(one.ref.kind) for one in PAIR)
+
+    @property
+    def policies(self) -> set[tuple[str, str]]:
+        """Of all volumes: the reclaim policy, and by whom it is kept."""
+        return {(volume.policy, volume.kept_by) for volume in self.world.volumes.values()}
+
+    @property
+    def is_whole(self) -> bool:
+        """Running on what it had, with the policies it had."""
+        return self.runs and self.world.contents() == FULL and self.policies == {("Delete", "")}
+
+    @property
+    def bytes_are_there(self) -> bool:
+        return set(FULL.values()) <= set(self.world.data.values())
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.world.states or self.world.claims or self.world.parts)
+
+
+Cut = Callable[[Scene, int], None]
+
+
+def after_effect(scene: Scene, count: int) -> None:
+    scene.cluster.crash_after = count
+
+
+def after_commit(scene: Scene, count: int) -> None:
+    scene.journal.crash_after = count

@@ -33,10 +33,12 @@ from bot.gate import Gate, Site
 from bot.health import serving_health
 from bot.listeners import register
 from bot.logs import configure_logging, silence_logging
+from bot.notices import Notices
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import scheduling
 from bot.settings import Settings, SettingsError, load_settings, settings_digest
 from bot.slack_trouble import UNREACHED, is_passing, named
+from bot.subjects import Subjects
 from lifecycle.decide import stop
 from lifecycle.errors import ClusterError, Refused
 from lifecycle.kube.cluster import KubeCluster
@@ -46,6 +48,7 @@ from lifecycle.model import Target
 from lifecycle.plan import plan
 from lifecycle.runner import Runner
 from sandbox import demo as story
+from storage.approvals import Approvals
 from storage.audit import AuditLog, Entry
 from storage.database import StorageError, file_address, open_database
 from storage.ids import new_id
@@ -114,29 +117,36 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
         database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
         audit = AuditLog(database, clock)
         operations, messages = Operations(database, clock), Messages(database)
-        proposals = Proposals(database, clock)
+        proposals, approvals = Proposals(database, clock), Approvals(database, clock)
         sites = await _sites(settings, clock, stack, timing)
         client = _slack(settings)
         executor = Executor(Runner(DatabaseJournal(database, clock), clock, _name()), operations, sites, clock)
         stack.push_async_callback(executor.close)
-        projector = Projector(client, database, messages, operations, clock.monotonic, timing.pace)
+        subjects = Subjects(operations, approvals)
+        projector = Projector(client, database, messages, subjects.find, clock.monotonic, timing.pace)
         await stack.enter_async_context(_running(projector.run()))
-        await stack.enter_async_context(scheduling(proposals))
+        directory, link = SlackDirectory(client, clock.monotonic), partial(permalink, client)
+        notices = Notices(client, directory, messages, link)
+        stack.push_async_callback(notices.close)
+        await stack.enter_async_context(scheduling(proposals, approvals, notices))
         await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
         await executor.take_up()
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
-        access = Access(SlackDirectory(client, clock.monotonic), who["team_id"], who.get("enterprise_id"))
+        access = Access(directory, who["team_id"], who.get("enterprise_id"))
         gate = Gate(
             sites=sites,
             access=access,
             operations=operations,
+            messages=messages,
             proposals=proposals,
+            approvals=approvals,
+            notices=notices,
             starter=executor,
             clock=clock,
             new_id=partial(_fresh_id, random.SystemRandom()),
         )
-        desk = Desk(sites, gate, access, operations, messages, audit, partial(permalink, client))
+        desk = Desk(sites, gate, access, operations, approvals, messages, audit, link)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
 

@@ -1,16 +1,17 @@
 """Who may do what, from the configuration; whoever is not named there may do nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Protocol
 
 from bot.settings import ClusterSettings
+from lifecycle.approval import GROUP
 from lifecycle.errors import NotAllowed
-from lifecycle.model import Person
+from lifecycle.model import Person, Verb
 
 EVERYBODY = "*"
-GROUP = "@"
 
 
 class Role(IntEnum):
@@ -62,9 +63,9 @@ class Directory(Protocol):
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the configuration says about a person; ``notes`` tell of groups that granted nobody anything."""
+    """What the groups say about a person; ``notes`` tell of those that granted nobody anything."""
 
-    role: Role | None
+    is_member: bool = False
     notes: tuple[str, ...] = ()
     retry: bool = False
     undecided: bool = False
@@ -81,9 +82,59 @@ class Access:
     async def require(self, person: Person, cluster: ClusterSettings, role: Role) -> None:
         """Return when the person has the role; raises NotAllowed, whose text says who has it or why that is unknown."""
         await self.admit(person)
-        answer = await self._look_up(person, cluster, role)
-        if answer.role is None or answer.role < role:
-            raise _refusal(cluster, role, answer)
+        found, answer = await self._look_up(person, cluster, role)
+        if found is None or found < role:
+            raise _refusal(_for_whom(cluster, role), answer)
+
+    async def require_approver(self, person: Person, cluster: ClusterSettings, verb: Verb) -> None:
+        """Return when the person may approve or deny the verb at this moment, as the configuration is now.
+
+        That the requester may not is a rule of lifecycle.approval. Raises NotAllowed, and Undecided where Slack did not
+        say.
+        """
+        await self.admit(person)
+        listed = cluster.approval[verb].listed
+        if person.user in listed:
+            return
+        answer = await self._ask_groups(person, listed)
+        if not answer.is_member:
+            raise _refusal(f"This is for approvers of a {verb} of {cluster.name}: {_listed(listed)}.", answer)
+
+    async def may_see_approvals(self, person: Person, cluster: ClusterSettings, verb: Verb) -> bool:
+        """Whether the person may look at the cluster, or decide on the verb.
+
+        Raises Undecided where Slack did not say; unlike the others' its text names neither cluster nor people.
+        """
+        ways_in = (
+            partial(self.require, person, cluster, Role.VIEWER),
+            partial(self.require_approver, person, cluster, verb),
+        )
+        unread = False
+        for lets_in in ways_in:
+            try:
+                await lets_in()
+            except NotAllowed as refusal:
+                unread = unread or isinstance(refusal, Undecided)
+            else:
+                return True
+        if unread:
+            raise Undecided("Slack did not say whether you may see this, so nothing was done. Try again in a minute.")
+        return False
+
+    async def still_approvers(
+        self, people: Collection[Person], cluster: ClusterSettings, verb: Verb
+    ) -> frozenset[Person]:
+        """Those of them who may approve the verb at this moment; raises Undecided where Slack did not say."""
+        return frozenset([person for person in people if await self._is_approver(person, cluster, verb)])
+
+    async def _is_approver(self, person: Person, cluster: ClusterSettings, verb: Verb) -> bool:
+        try:
+            await self.require_approver(person, cluster, verb)
+        except Undecided:
+            raise
+        except NotAllowed:
+            return False
+        return True
 
     async def role_of(self, person: Person, cluster: ClusterSettings) -> Role | None:
         """The highest role the person has at this moment; None also where Slack did not say."""
@@ -91,8 +142,8 @@ class Access:
             await self.admit(person)
         except NotAllowed:
             return None
-        operator = (await self._look_up(person, cluster, Role.OPERATOR)).role
-        return operator or (await self._look_up(person, cluster, Role.VIEWER)).role
+        operator, _ = await self._look_up(person, cluster, Role.OPERATOR)
+        return operator or (await self._look_up(person, cluster, Role.VIEWER))[0]
 
     async def admit(self, person: Person) -> None:
         """Only full members of the own workspace come in at all, whatever the configuration says; raises NotAllowed."""
@@ -123,44 +174,46 @@ class Access:
         same_enterprise = self._enterprise is not None and profile.enterprise_id == self._enterprise
         return same_enterprise or (bool(profile.team_id) and profile.team_id == self._team)
 
-    async def _look_up(self, person: Person, cluster: ClusterSettings, wanted: Role) -> _Answer:
+    async def _look_up(self, person: Person, cluster: ClusterSettings, wanted: Role) -> tuple[Role | None, _Answer]:
         """The highest role that was found; groups are asked about only when no listed id grants what is wanted."""
         if person.user in cluster.operators:
-            return _Answer(Role.OPERATOR)
+            return Role.OPERATOR, _Answer()
         if wanted is Role.VIEWER and {person.user, EVERYBODY} & set(cluster.viewers):
-            return _Answer(Role.VIEWER)
-        answer = await self._ask_groups(person, cluster.operators, Role.OPERATOR)
-        if answer.role is None and wanted is Role.VIEWER:
-            answer = _joined(answer, await self._ask_groups(person, cluster.viewers, Role.VIEWER))
-        return answer
+            return Role.VIEWER, _Answer()
+        answer = await self._ask_groups(person, cluster.operators)
+        if answer.is_member:
+            return Role.OPERATOR, answer
+        if wanted is Role.VIEWER:
+            answer = _joined(answer, await self._ask_groups(person, cluster.viewers))
+        return Role.VIEWER if answer.is_member else None, answer
 
-    async def _ask_groups(self, person: Person, listed: Iterable[str], granted: Role) -> _Answer:
-        answer = _Answer(None)
+    async def _ask_groups(self, person: Person, listed: Iterable[str]) -> _Answer:
+        answer = _Answer()
         for group in _groups(listed):
             try:
                 members = await self._directory.members(group)
             except DirectoryUnavailable as error:
                 unread = (f"group {group} could not be read ({error}), so it grants nobody",)
-                answer = _joined(answer, _Answer(None, unread, retry=error.retry, undecided=True))
+                answer = _joined(answer, _Answer(notes=unread, retry=error.retry, undecided=True))
                 continue
             if person.user in members:
-                return _Answer(granted)
+                return _Answer(is_member=True)
             if not members:
-                answer = _joined(answer, _Answer(None, (f"group {group} is empty, so it grants nobody",)))
+                answer = _joined(answer, _Answer(notes=(f"group {group} is empty, so it grants nobody",)))
         return answer
 
 
 def _joined(one: _Answer, other: _Answer) -> _Answer:
     notes = tuple(dict.fromkeys((*one.notes, *other.notes)))
-    return _Answer(other.role, notes, one.retry or other.retry, one.undecided or other.undecided)
+    return _Answer(other.is_member, notes, one.retry or other.retry, one.undecided or other.undecided)
 
 
 def _groups(listed: Iterable[str]) -> list[str]:
     return [entry.removeprefix(GROUP) for entry in listed if entry.startswith(GROUP)]
 
 
-def _refusal(cluster: ClusterSettings, role: Role, answer: _Answer) -> NotAllowed:
-    sentences = [_for_whom(cluster, role), *(f"{note[0].upper()}{note[1:]}." for note in answer.notes)]
+def _refusal(for_whom: str, answer: _Answer) -> NotAllowed:
+    sentences = [for_whom, *(f"{note[0].upper()}{note[1:]}." for note in answer.notes)]
     if answer.retry:
         sentences.append("Try again in a minute.")
     kind = Undecided if answer.undecided else NotAllowed

@@ -8,13 +8,33 @@ import structlog
 
 from bot import status
 from bot.access import Access, Role
-from bot.gate import Asked, Begun, Gate, Request, Site
-from bot.grammar import Command, Help, History, List, PlanOf, Restart, Start, Status, Stop, Whoami, parse
+from bot.gate import Approved, Asked, Begun, Gate, Outcome, Renewed, Request, Requested, Site
+from bot.grammar import (
+    Approvals,
+    Approve,
+    Change,
+    Command,
+    Deny,
+    Help,
+    History,
+    List,
+    PlanOf,
+    Restore,
+    Status,
+    Whoami,
+    Withdraw,
+    normalised,
+    parse,
+)
 from bot.views import answers
+from bot.views import approval as approval_views
 from bot.views.blocks import Message
-from lifecycle.errors import ClusterBusy, ClusterError, NotUnderstood, Refused
+from lifecycle.approval import Approval, NoSuchApproval, is_same
+from lifecycle.decide import restore
+from lifecycle.errors import ClusterBusy, ClusterError, NothingFound, NotUnderstood, Refused
 from lifecycle.model import Person, Place
 from lifecycle.operation import Operation, State
+from storage.approvals import Approvals as ApprovalRecords
 from storage.audit import AuditLog, Entry
 from storage.database import StorageError
 from storage.messages import Messages
@@ -29,6 +49,13 @@ REMEMBERED = 30
 """Operations in which `status` looks for the last one of each workload."""
 SHOWN = 10
 """Operations that `history` shows."""
+
+
+class Hidden(NoSuchApproval):
+    """Whoever may not see the cluster is told no more of it than of an id that does not exist."""
+
+    code = "approval-hidden"
+
 
 Permalink = Callable[[Place], Awaitable[str | None]]
 """The address of a message that people can open; None when Slack does not say."""
@@ -54,6 +81,7 @@ class Desk:
     gate: Gate
     access: Access
     operations: Operations
+    approvals: ApprovalRecords
     messages: Messages
     audit: AuditLog
     permalink: Permalink
@@ -79,6 +107,42 @@ class Desk:
         """The button in a thread: the status of the operation's cluster."""
         request = Request(person, place, f"status of {operation}")
         return replace(await self._answered(request, self._status_of(person, operation)), settles=False)
+
+    async def decide(self, person: Person, place: Place, approval: str) -> Approval:
+        """A card's Approve: what the modal is made of. Raises Refused; the refusal is recorded."""
+        try:
+            return await self.gate.look_at(person, approval, place)
+        except Refused as refusal:
+            await self._record_refusal(Request(person, place, f"approve {approval}"), refusal)
+            raise
+
+    async def approve(self, person: Person, place: Place, approval: str, typed: str, reason: str) -> Message:
+        """The modal's submission. Raises Refused; the refusal is recorded."""
+        try:
+            return await self._told(await self.gate.approve(person, approval, normalised(typed), reason))
+        except Refused as refusal:
+            await self._record_refusal(Request(person, place, f"approve {approval} {typed}"), refusal)
+            raise
+
+    async def deny(self, person: Person, place: Place, approval: str) -> Answer:
+        """A card's Deny."""
+        request = Request(person, place, f"deny {approval}")
+        return replace(await self._answered(request, self._deny(person, approval, place)), settles=False)
+
+    async def withdraw(self, person: Person, place: Place, approval: str) -> Answer:
+        """A card's Withdraw."""
+        request = Request(person, place, f"withdraw {approval}")
+        return replace(await self._answered(request, self._withdraw(person, approval, place)), settles=False)
+
+    async def run(self, person: Person, place: Place, approval: str) -> Answer:
+        """A card's Run it."""
+        request = Request(person, place, f"run {approval}")
+        return replace(await self._answered(request, self._run(person, approval, place)), settles=False)
+
+    async def undo(self, person: Person, place: Place, operation: str) -> Answer:
+        """The button in the thread of a delete: a restore, by whoever pressed."""
+        request = Request(person, place, f"undo {operation}")
+        return replace(await self._answered(request, self._undo(person, place, operation)), settles=False)
 
     async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
         """Refusals and known troubles as answers, which leave a card that is still good; the rest goes on as it is."""
@@ -106,11 +170,9 @@ class Desk:
         command = parse(request.text, list(self.sites))
         if not isinstance(command, Help):
             await self.access.admit(request.person)
-        match command:
-            case Stop() | Start() | Restart():
-                return await self._told(await self.gate.submit(request, command))
-            case _:
-                return await self._show(request, command)
+        if isinstance(command, Change):
+            return await self._told(await self.gate.submit(request, command))
+        return await self._show(request, command)
 
     async def _show(self, request: Request, command: Command) -> Message:
         match command:
@@ -123,14 +185,61 @@ class Desk:
                 return answers.plan(command.cluster, await self.gate.plan_of(command))
             case History(cluster):
                 return await self._history(request.person, cluster)
+            case Approve(approval, name):
+                await self._require_sight(request.person, approval)
+                return await self._told(await self.gate.approve(request.person, approval, name))
+            case Deny(approval, reason):
+                await self._require_sight(request.person, approval)
+                return await self._deny(request.person, approval, reason=reason)
+            case Withdraw(approval):
+                await self._require_sight(request.person, approval)
+                return await self._withdraw(request.person, approval)
+            case Approvals():
+                return await self._open_approvals(request.person)
             case Whoami():
                 return answers.whoami(request.person, await self._roles(request.person))
             case _:
                 assert isinstance(command, Help)
                 return answers.usages()
 
-    async def _told(self, outcome: Begun | Asked) -> Message:
+    async def _deny(self, person: Person, approval: str, place: Place | None = None, reason: str = "") -> Message:
+        return approval_views.ended(await self.gate.deny(person, approval, reason, place))
+
+    async def _withdraw(self, person: Person, approval: str, place: Place | None = None) -> Message:
+        return approval_views.ended(await self.gate.withdraw(person, approval, place))
+
+    async def _run(self, person: Person, approval: str, place: Place) -> Message:
+        return await self._told(await self.gate.run(person, approval, place))
+
+    async def _undo(self, person: Person, place: Place, identity: str) -> Message:
+        operation = await self._operation(identity)
+        command = Restore(operation.cluster)
+        text = f"restore {operation.cluster}"
+        return await self._told(await self.gate.submit(Request(person, place, text), command))
+
+    async def _open_approvals(self, person: Person) -> Message:
+        waiting = await self.approvals.open_on(list(self.sites))
+        return approval_views.open_ones([one for one in waiting if await self._may_see(person, one)])
+
+    async def _require_sight(self, person: Person, identity: str) -> None:
+        """Raises Hidden: an id that is typed may be a guess; a card that is pressed was seen."""
+        if not await self._may_see(person, await self.approvals.get(identity)):
+            raise Hidden(identity)
+
+    async def _may_see(self, person: Person, approval: Approval) -> bool:
+        if is_same(person, approval.requester):
+            return True
+        site = self.sites.get(approval.cluster)
+        return site is not None and await self.access.may_see_approvals(person, site.settings, approval.verb)
+
+    async def _told(self, outcome: Outcome) -> Message:
         match outcome:
+            case Requested(approval):
+                return approval_views.requested(approval)
+            case Approved(approval):
+                return approval_views.approved(approval)
+            case Renewed(before, fresh, changes):
+                return approval_views.renewed(before, fresh, changes)
             case Begun(operation):
                 return answers.begun(operation)
             case Asked(proposal, plan, changed):
@@ -146,7 +255,7 @@ class Desk:
     async def _again(self, person: Person, place: Place, identity: str) -> Message:
         operation = await self._operation(identity)
         command = parse(operation.command, list(self.sites))
-        assert isinstance(command, Stop | Start | Restart)
+        assert isinstance(command, Change)
         return await self._told(await self.gate.submit(Request(person, place, operation.command), command))
 
     async def _status_of(self, person: Person, identity: str) -> Message:
@@ -169,8 +278,19 @@ class Desk:
         earlier = [
             one for one in await self.operations.history([cluster], REMEMBERED) if one.state is not State.RUNNING
         ]
-        seen = await status.look(self.sites[cluster].cluster, running, earlier)
+        try:
+            seen = await status.look(self.sites[cluster].cluster, running, earlier)
+        except NothingFound:
+            return await self._status_of_deleted(cluster)
         return answers.status(cluster, seen, await self._link(running.id if running else None))
+
+    async def _status_of_deleted(self, cluster: str) -> Message:
+        """What is left of it, as it is seen now. Raises NothingFound where this bot did not delete it."""
+        removal = await self.operations.last_removal(cluster)
+        if removal is None:
+            raise NothingFound(f"there is no TML workload in {self.sites[cluster].cluster.target}")
+        left = await self.sites[cluster].cluster.picture(restore.draft(removal))
+        return answers.deleted(cluster, removal, left)
 
     async def _history(self, person: Person, cluster: str | None) -> Message:
         seen = [cluster] if cluster else await self._visible(person)
@@ -200,6 +320,9 @@ class Desk:
         try:
             async with asyncio.timeout(GLANCE):
                 word = await status.glance(site.cluster)
+        except NothingFound:
+            removal = await self.operations.last_removal(name)
+            word = f"deleted by {removal.id}, restorable" if removal else "nothing of it is there"
         except (ClusterError, Refused, TimeoutError) as trouble:
             word = f"cannot be read: {str(trouble) or 'no answer'}"
         return answers.Glance(name, site.settings.environment, word, running, last)

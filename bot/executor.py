@@ -32,6 +32,11 @@ AGAIN = 5.0
 """Seconds before an operation whose record could not be written is taken up again."""
 
 
+def ended_as(operation: Operation, outcome: Outcome) -> Outcome:
+    """What failed before, and was being started again when this happened, is what people have to know first."""
+    return operation.failure.back(outcome) if operation.failure else outcome
+
+
 class Site(Protocol):
     """A configured cluster: the door to it and where its gateway answers."""
 
@@ -118,9 +123,10 @@ class Executor:
     async def _give_up(self, operation: Operation, why: str) -> None:
         """The slot must not stay taken, and nobody may believe it went well."""
         log.error("operation given up", operation=operation.id, reason=why)
+        outcome = Outcome(State.FAILED, error=why)
         while True:
             try:
-                await self._runner.journal.finished(operation, Outcome(State.FAILED, error=why))
+                await self._runner.journal.finished(operation, ended_as(operation, outcome))
             except Fenced:
                 return
             except StorageError:

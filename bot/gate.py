@@ -1,22 +1,42 @@
 """The one way from words to a running operation: rights, picture, plan, a second look in production, the record."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
 from bot.access import Access, Role
-from bot.grammar import PlanOf, Restart, Start, Stop, parse
+from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Start, Stop, parse
 from bot.settings import ClusterSettings
-from lifecycle.decide import PHASES, restart, start, stop
+from lifecycle.approval import Approval, ApprovalState, check_place, is_same
+from lifecycle.decide import BACK, PHASES, delete, restart, restore, start, stop
 from lifecycle.decide.preflight import absent
-from lifecycle.errors import AlreadyRunning, AlreadyStopped, ClusterBusy, MissingRights, Retryable
+from lifecycle.difference import difference
+from lifecycle.errors import (
+    AlreadyRunning,
+    AlreadyStopped,
+    ClusterBusy,
+    ClusterError,
+    Deleted,
+    HalfDeleted,
+    MissingRights,
+    NotAllowed,
+    NothingFound,
+    NothingToRestore,
+    NotUnderstood,
+    Refused,
+    Retryable,
+)
 from lifecycle.model import Discovery, Person, Place, Verb
 from lifecycle.operation import Goal, Operation, State
-from lifecycle.plan import Plan, plan
+from lifecycle.plain import from_plain, to_plain
+from lifecycle.plan import Plan, plan, plan_of_return
 from lifecycle.ports import Clock, Cluster
+from storage.approvals import Approvals
+from storage.database import StorageError
+from storage.messages import Messages
 from storage.operations import IdTaken, Operations
 from storage.proposals import Proposal, Proposals
 
@@ -25,8 +45,6 @@ CARD_LASTS = timedelta(minutes=10)
 
 LOOKED_WITHIN = 15.0
 """Seconds after which a person is told that Kubernetes does not answer."""
-
-Change = Stop | Start | Restart
 
 
 @dataclass(frozen=True)
@@ -67,10 +85,59 @@ class Asked:
     """The cluster is no longer as it was when the person was asked first."""
 
 
+@dataclass(frozen=True)
+class Requested:
+    """Nothing happened yet: somebody else has to say yes."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True)
+class Approved:
+    """A yes is recorded; more are needed."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The cluster changed since it was asked for: what was said counts no more, and it was asked for anew."""
+
+    before: Approval
+    fresh: Approval
+    changes: tuple[str, ...]
+
+
+Outcome = Begun | Asked | Requested | Approved | Renewed
+NEEDS_APPROVAL = frozenset({Verb.DELETE})
+"""Whatever the configuration says: what cannot be taken back by the next command needs a second person."""
+
+
+class ApprovedNotBegun(Refused):
+    """The last yes is recorded, and something keeps it from beginning."""
+
+    code = "approved-not-begun"
+    aftermath = "The yes counts. Nothing was changed in the cluster."
+
+    def __init__(self, approval: Approval, trouble: Exception) -> None:
+        why = str(trouble).rstrip(".")
+        why = f"its cluster could not be read: {why}" if isinstance(trouble, ClusterError) else why
+        super().__init__(
+            f"{approval.id} is approved, but could not begin: {why}. "
+            "*Run it* on its card tries again, until the approval expires."
+        )
+
+
 class Starter(Protocol):
     """Whoever runs what was begun."""
 
     def begin(self, operation: Operation) -> None: ...
+
+
+class Notifier(Protocol):
+    """Whoever tells approvers that they are asked."""
+
+    def tell(self, approval: Approval, entries: Iterable[str]) -> None: ...
 
 
 class Gate:
@@ -82,7 +149,10 @@ class Gate:
         sites: Mapping[str, Site],
         access: Access,
         operations: Operations,
+        messages: Messages,
         proposals: Proposals,
+        approvals: Approvals,
+        notices: Notifier,
         starter: Starter,
         clock: Clock,
         new_id: Callable[[str], str],
@@ -90,16 +160,21 @@ class Gate:
         self._sites = sites
         self._access = access
         self._operations = operations
+        self._messages = messages
         self._proposals = proposals
+        self._approvals = approvals
+        self._notices = notices
         self._starter = starter
         self._clock = clock
         self._new_id = new_id
 
-    async def submit(self, request: Request, command: Change) -> Begun | Asked:
+    async def submit(self, request: Request, command: Change) -> Begun | Asked | Requested:
         """Begin what was typed, or ask back. Raises Refused and what the cluster port raises; then nothing changed."""
         site = self._sites[command.cluster]
         await self._access.require(request.person, site.settings, Role.OPERATOR)
         made = await self.plan_of(command)
+        if made.verb in NEEDS_APPROVAL:
+            return Requested(await self._request(request, command, made))
         if site.settings.is_production or made.doubtful or made.goal.absent:
             return Asked(await self._propose(request, command, made), made)
 
@@ -112,7 +187,7 @@ class Gate:
         """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan."""
         proposal = await self._proposals.open_to(identity, person)
         command = parse(proposal.options["text"], list(self._sites))
-        assert isinstance(command, Stop | Start | Restart)
+        assert isinstance(command, Change)
         await self._access.require(person, self._sites[command.cluster].settings, Role.OPERATOR)
         made = await self.plan_of(command)
         request = Request(person, proposal.place, proposal.options["text"])
@@ -129,29 +204,204 @@ class Gate:
         """The no to a card."""
         await self._proposals.dismiss(identity, person)
 
+    async def look_at(self, person: Person, identity: str, pressed: Place) -> Approval:
+        """The approval, for one who may decide on it and presses its card; what the modal shows."""
+        approval = await self._approvals.get(identity)
+        await self._check_card(approval, pressed)
+        await self._require_approver(person, approval)
+        return await self._approvals.open_to(identity, person, eligible=True)
+
+    async def approve(self, person: Person, identity: str, typed: str, reason: str = "") -> Approved | Begun | Renewed:
+        """A yes, with the cluster's name as it was typed; the last one that is needed lets it begin.
+
+        Raises ApprovedNotBegun where a busy cluster, or a Kubernetes that does not answer, keeps it from beginning:
+        it stays approved, and `run` tries again.
+        """
+        await self._require_approver(person, await self._approvals.get(identity))
+        approval = await self._approvals.approve(identity, person, typed, eligible=True, reason=reason)
+        if approval.state is not ApprovalState.APPROVED:
+            return Approved(approval)
+        try:
+            return await self._execute(approval)
+        except (Refused, ClusterError, StorageError) as trouble:
+            raise ApprovedNotBegun(approval, trouble) from trouble
+
+    async def deny(self, person: Person, identity: str, reason: str = "", pressed: Place | None = None) -> Approval:
+        """One no ends it."""
+        approval = await self._approvals.get(identity)
+        if pressed:
+            await self._check_card(approval, pressed)
+        await self._require_approver(person, approval)
+        return await self._approvals.deny(identity, person, eligible=True, reason=reason)
+
+    async def withdraw(self, person: Person, identity: str, pressed: Place | None = None) -> Approval:
+        """The requester takes it back."""
+        await self._access.admit(person)
+        if pressed:
+            await self._check_card(await self._approvals.get(identity), pressed)
+        return await self._approvals.withdraw(identity, person)
+
+    async def run(self, person: Person, identity: str, pressed: Place) -> Begun | Renewed:
+        """Begin what was approved and could not begin at once; by any operator of the cluster."""
+        approval = await self._approvals.get(identity)
+        await self._check_card(approval, pressed)
+        await self._access.require(person, self._settings_of(approval), Role.OPERATOR)
+        return await self._execute(approval)
+
+    async def _require_approver(self, person: Person, approval: Approval) -> None:
+        """That the requester is none is the approval's own rule, with a text of its own."""
+        if not is_same(person, approval.requester):
+            await self._access.require_approver(person, self._settings_of(approval), approval.verb)
+
+    async def _require_requester(self, approval: Approval, settings: ClusterSettings) -> None:
+        """Whoever asked has to be an operator to the end; said to somebody else, so it names who is meant."""
+        try:
+            await self._access.require(approval.requester, settings, Role.OPERATOR)
+        except NotAllowed as refusal:
+            who = f"{approval.requester.user}, who asked for it, would have to be let in to begin it"
+            raise type(refusal)(f"{who}. {refusal}") from refusal
+
+    async def _check_card(self, approval: Approval, pressed: Place) -> None:
+        card = await self._messages.live(approval.id)
+        check_place(approval, pressed, card.ts if card else None)
+
+    def _settings_of(self, approval: Approval) -> ClusterSettings:
+        site = self._sites.get(approval.cluster)
+        if site is None:
+            raise NotUnderstood(f"{approval.cluster} is not in this bot's configuration any more.")
+        return site.settings
+
+    async def _execute(self, approval: Approval) -> Begun | Renewed:
+        """Look once more, at everything, and begin; a cluster that changed voids what was said."""
+        settings = self._settings_of(approval)
+        await self._require_requester(approval, settings)
+        entitled = await self._access.still_approvers(approval.approvers, settings, approval.verb)
+        command = parse(approval.command, list(self._sites))
+        assert isinstance(command, Change)
+        made = await self.plan_of(command)
+        request = Request(approval.requester, approval.place, approval.command)
+        if made.digest != approval.digest:
+            return await self._renew(approval, request, command, made)
+
+        async def execute(operation: Operation) -> Operation:
+            return await self._approvals.execute(approval.id, operation, made, entitled=entitled)
+
+        return await self._begin(request, command, made, execute)
+
+    async def _renew(self, approval: Approval, request: Request, command: Change, made: Plan) -> Renewed:
+        changes = difference(from_plain(Plan, approval.plan), made)
+        why = f"the cluster changed: {'; '.join(changes)}"
+        while True:
+            with suppress(IdTaken):
+                fresh = await self._approvals.renew(approval.id, why, self._approval(request, command, made))
+                self._notices.tell(fresh, fresh.asked)
+                return Renewed(approval, fresh, changes)
+
+    async def _request(self, request: Request, command: Change, made: Plan) -> Approval:
+        while True:
+            with suppress(IdTaken):
+                asked = await self._approvals.ask(self._approval(request, command, made))
+                self._notices.tell(asked, asked.asked)
+                return asked
+
+    def _approval(self, request: Request, command: Change, made: Plan) -> Approval:
+        site = self._sites[command.cluster]
+        return Approval(
+            id=self._new_id("ap"),
+            verb=made.verb,
+            cluster=command.cluster,
+            target=site.cluster.target,
+            requester=request.person,
+            place=Place(request.place.team, site.settings.channel),
+            reason=command.reason,
+            command=request.text,
+            digest=made.digest,
+            plan=to_plain(made),
+            terms=site.settings.approval[made.verb],
+            made_at=self._clock.now(),
+        )
+
     async def plan_of(self, command: Change | PlanOf) -> Plan:
         """What the command would do to the cluster as it is now; changes nothing."""
-        change = as_change(command)
+        change = command.change if isinstance(command, PlanOf) else command
         if running := await self._operations.running_on(change.cluster):
             raise ClusterBusy(change.cluster, running.id)
-        cluster = self._sites[change.cluster].cluster
         try:
             async with asyncio.timeout(LOOKED_WITHIN):
-                discovery = await cluster.discover()
-                missing = await cluster.missing_rights()
+                return await (self._plan_of_return(change) if isinstance(change, Restore) else self._plan(change))
         except TimeoutError:
             raise Retryable(f"no answer within {LOOKED_WITHIN:.0f} s") from None
+
+    async def _plan(self, change: Stop | Start | Restart | Delete) -> Plan:
+        """Of a cluster that can be discovered."""
+        cluster = self._sites[change.cluster].cluster
+        discovery = await self._discovered(change.cluster)
         last = await self._operations.latest(change.cluster)
         found = replace(discovery, absent=absent(discovery, last.goal.topology if last else ()))
-        goal = await self._goal(change, found, last)
-        if missing:
-            raise MissingRights(
-                f"Kubernetes does not let the bot do this in {cluster.target.namespace}. Missing: "
-                f"{', '.join(str(right) for right in missing)}. Grant it (see deploy/rbac), then try again."
-            )
+        if isinstance(change, Delete):
+            await self._require_rights(cluster, Verb.DELETE)  # what a delete concerns cannot be read without them
+            await self._refuse_half_deleted(change, discovery)
+            goal = delete.goal(found, await cluster.inventory(found), keeps_services=self._keeps_services(change))
+        else:
+            if isinstance(change, Start):
+                await self._refuse_half_deleted(change, discovery)
+            goal = await self._goal(change, found, last)
+            await self._require_rights(cluster, goal.verb)
         return plan(goal, found)
 
-    async def _goal(self, change: Change, discovery: Discovery, last: Operation | None) -> Goal:
+    async def _discovered(self, name: str) -> Discovery:
+        """Raises Deleted where there is nothing because the bot removed it."""
+        try:
+            return await self._sites[name].cluster.discover()
+        except NothingFound:
+            removal = await self._operations.last_removal(name)
+            if removal is None:
+                raise
+            raise Deleted(removal) from None
+
+    async def _refuse_half_deleted(self, change: Start | Delete, discovery: Discovery) -> None:
+        """A restore brings back the last removal only, so another one must not come between.
+
+        And a start would run what is left without what it mounts. What cannot be looked at keeps no start away.
+        """
+        removal = await self._operations.unreturned_removal(change.cluster)
+        if removal is None or not restore.is_left_of(removal, discovery):
+            return
+        try:
+            observed = await self._sites[change.cluster].cluster.picture(restore.draft(removal))
+        except ClusterError:
+            if isinstance(change, Delete):
+                raise
+            return
+        if restore.is_missing(removal, observed):
+            raise HalfDeleted(removal)
+
+    async def _plan_of_return(self, change: Restore) -> Plan:
+        """Of a cluster that the bot's own record knows: in Kubernetes nothing of it may be left."""
+        cluster = self._sites[change.cluster].cluster
+        removal = await self._operations.last_removal(change.cluster)
+        if removal is None:
+            raise NothingToRestore(f"This bot never deleted anything of {change.cluster}: there is nothing to restore.")
+        await self._require_rights(cluster, Verb.RESTORE)
+        observed = await cluster.picture(restore.draft(removal))
+        try:
+            return plan_of_return(restore.goal(removal, observed), cluster.target, observed)
+        except AlreadyRunning as refusal:
+            last = await self._operations.latest(change.cluster)
+            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.RESTORE)) from None
+
+    async def _require_rights(self, cluster: Cluster, verb: Verb) -> None:
+        if missing := await cluster.missing_rights(verb):
+            raise MissingRights(
+                f"Kubernetes does not let the bot {verb} in {cluster.target.namespace}. Missing: "
+                f"{', '.join(str(right) for right in missing)}. Grant it (see deploy/rbac), then try again."
+            )
+
+    def _keeps_services(self, change: Delete) -> bool:
+        configured = self._sites[change.cluster].settings.keep_services
+        return configured if change.keeps_services is None else change.keeps_services
+
+    async def _goal(self, change: Stop | Start | Restart, discovery: Discovery, last: Operation | None) -> Goal:
         """``last`` is the cluster's newest operation: it has the credit only if it ended where the cluster is."""
         try:
             match change:
@@ -192,8 +442,9 @@ class Gate:
     async def _operation(self, request: Request, command: Change, made: Plan) -> Operation:
         site = self._sites[command.cluster]
         identity = self._new_id("op")
-        phase = PHASES[made.verb][0].name
-        limit = site.settings.deadlines.get(phase)
+        limits = {name: int(limit.total_seconds()) for name, limit in site.settings.deadlines.items()}
+        if start.UP.name in limits:
+            limits[BACK.name] = limits[start.UP.name]
         return Operation(
             id=identity,
             verb=made.verb,
@@ -202,12 +453,12 @@ class Gate:
             requester=request.person,
             place=Place(request.place.team, site.settings.channel),
             goal=made.goal.marked(identity),
-            phase=phase,
+            phase=PHASES[made.verb][0].name,
             begun_at=self._clock.now(),
             reason=command.reason,
             command=request.text,
             expected=await self._operations.usual_seconds(command.cluster, made.verb, made.step_keys),
-            limit=int(limit.total_seconds()) if limit else None,
+            limits=limits,
         )
 
     async def _begin(
@@ -226,16 +477,3 @@ class Gate:
 def ended_so(last: Operation | None, verb: Verb) -> Operation | None:
     """The operation if it is why the cluster is there; None when somebody did it without the bot."""
     return last if last and last.verb is verb and last.state is State.DONE else None
-
-
-def as_change(command: Change | PlanOf) -> Change:
-    """The change that a `plan` is about."""
-    if not isinstance(command, PlanOf):
-        return command
-    match command.verb:
-        case Verb.STOP:
-            return Stop(command.cluster)
-        case Verb.START:
-            return Start(command.cluster, counts=command.options.counts)
-        case Verb.RESTART:
-            return Restart(command.cluster, command.component, command.options.downtime)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from lifecycle.errors import NotUnderstood
@@ -17,6 +17,8 @@ LONGEST_ECHO = 40
 MOST_REPLICAS = 99
 LISTED_CLUSTERS = 12
 DOWNTIME = "--downtime"
+KEEP_SERVICES = "--keep-services"
+RELEASE_SERVICES = "--release-services"
 BECAUSE = frozenset({"because", "because:", "-", "--"})
 """Words after which everything is the reason; a lone dash is how people separate one."""
 
@@ -36,24 +38,6 @@ class Status:
     """Look at one cluster."""
 
     cluster: str
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a start or a restart can be told besides its cluster and component."""
-
-    counts: Mapping[Component, int] = field(default_factory=dict)
-    downtime: bool = False
-
-
-@dataclass(frozen=True)
-class PlanOf:
-    """Show what the verb would do, and change nothing; a reason typed along is dropped."""
-
-    verb: Verb
-    cluster: str
-    component: Component | None = None
-    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True)
@@ -84,6 +68,65 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Delete:
+    """Take a cluster away, its data kept; ``keeps_services`` None: as the cluster's configuration says."""
+
+    cluster: str
+    keeps_services: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Bring back what the last delete took away."""
+
+    cluster: str
+    reason: str = ""
+
+
+Change = Stop | Start | Restart | Delete | Restore
+
+
+@dataclass(frozen=True)
+class PlanOf:
+    """Show what the command would do, and change nothing; a reason typed along is dropped."""
+
+    change: Change
+
+    @property
+    def cluster(self) -> str:
+        return self.change.cluster
+
+
+@dataclass(frozen=True)
+class Approve:
+    """``name`` is the cluster's, typed once more by whoever approves."""
+
+    approval: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Deny:
+    """The no of one who may approve."""
+
+    approval: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """The requester's own no."""
+
+    approval: str
+
+
+@dataclass(frozen=True)
+class Approvals:
+    """Show what waits for a second person."""
+
+
+@dataclass(frozen=True)
 class History:
     """``cluster`` None: of all clusters."""
 
@@ -95,7 +138,7 @@ class Whoami:
     """Show who Slack says one is, and what one may do."""
 
 
-Command = Help | List | Status | PlanOf | Stop | Start | Restart | History | Whoami
+Command = Help | List | Status | PlanOf | Change | Approve | Deny | Withdraw | Approvals | History | Whoami
 
 
 @dataclass(frozen=True)
@@ -152,6 +195,14 @@ _AS_TYPED_BY_HAND = {**_FULL_WIDTH, **dict.fromkeys(map(ord, _ZERO_WIDTH))}
 _COUNT = re.compile(r"[a-z]+=[0-9]{1,2}")
 _COMPONENTS: Mapping[str, Component] = {component.value: component for component in Component}
 _VERBS: Mapping[str, Verb] = {verb.value: verb for verb in Verb}
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    Verb.RESTART: (DOWNTIME,),
+    Verb.DELETE: (KEEP_SERVICES, RELEASE_SERVICES),
+}
+_EVERY_OPTION = frozenset(option for options in _OPTIONS.values() for option in options)
+_ID = re.compile(r"ap-[0-9a-z]{6}")
+_MARKUP = "*_~()[]<>.,;:"
+"""What stands around an id that was copied out of a sentence or a formatted message."""
 _LEADING_DASHES = re.compile(rf"-*[{_DASHES}][-{_DASHES}]*")
 _ONE_DASH = re.compile(rf"[{_DASHES}]")
 
@@ -212,7 +263,7 @@ class _Line:
         """What stands after the next word and is an argument by its looks, for a suggestion."""
         found: list[str] = []
         for word in self._words[self._at + 1 :]:
-            if word.text not in _COMPONENTS and word.text != DOWNTIME and not _COUNT.fullmatch(word.text):
+            if word.text not in _COMPONENTS and word.text not in _EVERY_OPTION and not _COUNT.fullmatch(word.text):
                 break
             found.append(word.text)
         return found if len(" ".join(found)) <= LONGEST_ECHO else []
@@ -252,7 +303,7 @@ def _free_reason(line: _Line) -> str:
 def _refuse_option(line: _Line) -> None:
     """Raise for a word that looks like an option: whoever knows it has taken it before."""
     if line.next.startswith("-"):
-        near = _nearest(line.next, [DOWNTIME]) if line.verb == Verb.RESTART else None
+        near = _nearest(line.next, _OPTIONS.get(line.verb, ()))
         answer = _instead(line, near) if near else _written(line)
         raise NotUnderstood(f"`{line.verb}` has no option '{echo(line.next)}'. {answer}")
 
@@ -326,10 +377,24 @@ def _unknown_command(line: _Line) -> NotUnderstood:
 def _guess(command: str, line: _Line) -> str:
     """The command, with its cluster and arguments where they can be made out."""
     line.said.append(command)
+    if command in _ONE_APPROVAL:
+        return _guess_approval(line)
     if command not in _ONE_CLUSTER:
         return _written(line) if command == "plan" else _did_you_mean([command])
     near = _near_cluster(line)
     return _instead(line, near) if near else _written(line)
+
+
+def _guess_approval(line: _Line) -> str:
+    """With the id, and the name where one was typed that there is: it is never filled in for the person."""
+    found = _as_id(line.next)
+    if not _ID.fullmatch(found):
+        return _written(line)
+    line.take(found)
+    if line.verb != "approve":
+        return _did_you_mean(line.said)
+    name = line.clusters.get(line.next)
+    return _did_you_mean([*line.said, name]) if name else _written(line)
 
 
 def _help(_line: _Line) -> Help:
@@ -366,14 +431,8 @@ def _plan(line: _Line) -> PlanOf:
         raise NotUnderstood(f"A plan of what? {_guess_plan(near, line) if near else _written(line)}")
     line.take(verb)
     command = _BY_NAME[verb].read(line)
-    match command:
-        case Start(cluster=cluster, counts=counts):
-            return PlanOf(verb, cluster, options=Options(counts=counts))
-        case Restart(cluster=cluster, component=component, downtime=downtime):
-            return PlanOf(verb, cluster, component, Options(downtime=downtime))
-        case Stop(cluster=cluster):
-            return PlanOf(verb, cluster)
-    raise AssertionError(f"{verb} is read as {command}")
+    assert isinstance(command, Change)
+    return PlanOf(replace(command, reason=""))
 
 
 def _guess_plan(verb: str, line: _Line) -> str:
@@ -428,6 +487,65 @@ def _restart(line: _Line) -> Restart:
     return Restart(cluster, component, downtime, _free_reason(line))
 
 
+def _delete(line: _Line) -> Delete:
+    cluster, keeps = _cluster(line), None
+    while line.next in _OPTIONS[Verb.DELETE]:
+        if keeps is not None:
+            raise NotUnderstood(f"Give one of {KEEP_SERVICES} and {RELEASE_SERVICES}, once.")
+        keeps = line.next == KEEP_SERVICES
+        line.take(line.next)
+    return Delete(cluster, keeps, _free_reason(line))
+
+
+def _restore(line: _Line) -> Restore:
+    return Restore(_cluster(line), _free_reason(line))
+
+
+def _approve(line: _Line) -> Approve:
+    identity = _identity(line)
+    if line.ended:
+        raise NotUnderstood(f"Which cluster is it about? Type its name once more. {_written(line)}")
+    name = line.next
+    line.skip()
+    _refuse_rest(line)
+    return Approve(identity, name)
+
+
+def _deny(line: _Line) -> Deny:
+    return Deny(_identity(line), _reason(line))
+
+
+def _withdraw(line: _Line) -> Withdraw:
+    identity = _identity(line)
+    _refuse_rest(line)
+    return Withdraw(identity)
+
+
+def _approvals(line: _Line) -> Approvals:
+    _refuse_rest(line)
+    return Approvals()
+
+
+def _identity(line: _Line) -> str:
+    """The approval's id that has to stand here."""
+    typed = line.next
+    if line.ended:
+        raise NotUnderstood(f"Which approval? {PREFIX} approvals lists those that wait. {_written(line)}")
+    found = _as_id(line.next)
+    if not _ID.fullmatch(found):
+        named = line.clusters.get(line.next)
+        line.skip()
+        swapped = _as_id(line.next) if named and line.verb == "approve" else ""
+        answer = _did_you_mean([*line.said, swapped, named]) if named and _ID.fullmatch(swapped) else _written(line)
+        raise NotUnderstood(f"'{echo(typed)}' is no approval's id, such as ap-7k2m9x. {answer}")
+    line.take(found)
+    return found
+
+
+def _as_id(word: str) -> str:
+    return word.strip(_MARKUP + _QUOTES)
+
+
 def _component(line: _Line) -> Component:
     """The component that stands here: any other word is refused, or all of the cluster would be restarted."""
     if line.next in _COMPONENTS:
@@ -449,7 +567,7 @@ USAGES: tuple[Usage, ...] = (
     ),
     Usage(
         "plan",
-        "plan stop|start|restart CLUSTER [...]",
+        "plan stop|start|restart|delete|restore CLUSTER [...]",
         "What a command would do; changes nothing.",
         ("plan stop prod", "plan start prod reporting=1", "plan restart prod tm --downtime"),
         _plan,
@@ -475,13 +593,38 @@ USAGES: tuple[Usage, ...] = (
         ("restart prod", "restart prod tm because of new certificates", "restart prod sql --downtime"),
         _restart,
     ),
+    Usage(
+        "delete",
+        "delete CLUSTER [--keep-services|--release-services] because REASON",
+        "Asks a second person to take the cluster away; its data are kept, and restore brings it back.",
+        ("delete prod because it moves to another region", "delete prod --release-services because it is not needed"),
+        _delete,
+    ),
+    Usage(
+        "restore",
+        "restore CLUSTER [because REASON]",
+        "Brings back what the last delete took away: the same objects, the same data.",
+        ("restore prod", "restore prod because it was the wrong one"),
+        _restore,
+    ),
+    Usage("approvals", "approvals", "What waits for a second person.", ("approvals",), _approvals),
+    Usage(
+        "approve",
+        "approve ID CLUSTER",
+        "Your yes to what somebody else asked for; the cluster's name again, to be sure.",
+        ("approve ap-7k2m9x prod",),
+        _approve,
+    ),
+    Usage("deny", "deny ID [REASON]", "Your no to it; one is enough.", ("deny ap-7k2m9x not today",), _deny),
+    Usage("withdraw", "withdraw ID", "Takes back what you asked for.", ("withdraw ap-7k2m9x",), _withdraw),
     Usage("history", "history [CLUSTER]", "What was done, by whom and why.", ("history", "history prod"), _history),
     Usage("whoami", "whoami", "Who Slack says you are, and what you may do.", ("whoami",), _whoami),
 )
 """Every command there is: help shows this table, and suggestions come from it."""
 
 _BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
-_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart"})
+_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart", "delete", "restore"})
+_ONE_APPROVAL = frozenset({"approve", "deny", "withdraw"})
 
 RESERVED = frozenset({*_BY_NAME, *BECAUSE})
 """Words that no cluster can be called."""

@@ -3,21 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Answer, Desk
 from bot.gate import Request
+from bot.slack_trouble import UNREACHED, is_passing
 from bot.views import answers
+from bot.views import approval as approval_views
+from bot.views.blocks import Message
+from lifecycle.approval import WrongName
+from lifecycle.errors import ClusterError, Refused
 from lifecycle.model import Person, Place
+from storage.database import StorageError
 
 log = structlog.get_logger(__name__)
 
 DECIDED_WITHIN = 2.0
 """Seconds in which a click is decided before it is acknowledged: Slack does not deliver it again."""
+
+LONGEST_TYPED = 500
+"""Characters of a modal's input; Slack allows no more in it."""
 
 LONGEST_VALUE = 64
 """Characters: a button's value is an id, and whatever is longer is none of this bot's."""
@@ -25,6 +36,7 @@ LONGEST_VALUE = 64
 PAUSES = (0.5, 2.0)
 """Seconds before an answer that Slack did not take is given again; twice the same answer is better than none."""
 
+T = TypeVar("T")
 Press = Callable[[Person, Place, str], Awaitable[Answer]]
 
 
@@ -43,6 +55,99 @@ def register(app: AsyncApp, desk: Desk) -> None:
     _on_press(app, "dismiss", desk.dismiss)
     _on_press(app, "again", desk.again)
     _on_press(app, "status", desk.status_of)
+    _on_press(app, "deny", desk.deny)
+    _on_press(app, "withdraw", desk.withdraw)
+    _on_press(app, "run", desk.run)
+    _on_press(app, "undo", desk.undo)
+    _on_approve(app, desk)
+
+
+def _on_approve(app: AsyncApp, desk: Desk) -> None:
+    """Approve opens a modal, and its submission decides."""
+
+    @app.action(approval_views.MODAL)
+    async def pressed(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient, respond: AsyncRespond) -> None:
+        opening = asyncio.ensure_future(_open_modal(desk, client, body))
+        await asyncio.wait({opening}, timeout=DECIDED_WITHIN)
+        await ack()
+        async with _defects_told(respond):
+            if why_not := await opening:
+                await _tell(respond, response_type="ephemeral", replace_original=False, **why_not)
+
+    @app.view(approval_views.MODAL)
+    async def submitted(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
+        """Slack does not deliver it again, so the decision is recorded before it is acknowledged."""
+        deciding = asyncio.ensure_future(_submitted(desk, body))
+        done, _ = await asyncio.wait({deciding}, timeout=DECIDED_WITHIN)
+        if done:
+            await ack(**_page(deciding.result()))
+            return
+        await ack(response_action="update", view=approval_views.told_in_modal(answers.deciding()))
+        await _turn_page(client, body["view"]["id"], await deciding)
+
+
+async def _open_modal(desk: Desk, client: AsyncWebClient, body: dict[str, Any]) -> Message | None:
+    """None when it is open; the answer for those who may not decide. Slack takes the trigger for 3 s."""
+    try:
+        approval = await _decided(desk.decide, body)
+    except Refused as refusal:
+        return answers.refused(refusal)
+    except StorageError:
+        log.exception("an approval could not be read")
+        return answers.unrecorded()
+    try:
+        await client.views_open(trigger_id=body["trigger_id"], view=approval_views.modal(approval))
+    except UNREACHED as error:
+        log.warning("slack did not open a modal", approval=approval.id, reason=repr(error))
+        return approval_views.unopened(approval)
+    return None
+
+
+async def _turn_page(client: AsyncWebClient, view: str, answer: Message | WrongName) -> None:
+    """Show the answer to a submission that Slack did not wait for; a modal that was closed meanwhile shows nothing."""
+    page = approval_views.told_in_modal(answers.refused(answer) if isinstance(answer, WrongName) else answer)
+    for pause in (*PAUSES, None):
+        try:
+            await client.views_update(view_id=view, view=page)
+        except UNREACHED as error:
+            if pause is None or (isinstance(error, SlackApiError) and not is_passing(error)):
+                log.warning("slack did not turn a modal's page", reason=repr(error))
+                return
+            await asyncio.sleep(pause)
+        else:
+            return
+
+
+async def _submitted(desk: Desk, body: dict[str, Any]) -> Message | WrongName:
+    """The answer to a submission; WrongName is shown at the input, so that it can be typed again."""
+    try:
+        view = body["view"]
+        approval = _storable(str(view.get("private_metadata", "")))[:LONGEST_VALUE]
+        typed, reason = (_typed(view, name) for name in (approval_views.NAME, approval_views.REASON))
+        return await desk.approve(person_of(body), place_of(body), approval, typed, reason)
+    except WrongName as refusal:
+        return refusal
+    except Refused as refusal:
+        return answers.refused(refusal)
+    except ClusterError as error:
+        return answers.unreachable(error)
+    except StorageError:
+        return answers.unrecorded()
+    except Exception:
+        log.exception("a submission broke")
+        return answers.broken()
+
+
+def _typed(view: dict[str, Any], name: str) -> str:
+    given = view["state"]["values"].get(name, {}).get(name, {}).get("value")
+    return _storable(given or "")[:LONGEST_TYPED]
+
+
+def _page(answer: Message | WrongName) -> dict[str, Any]:
+    """What a submission is acknowledged with."""
+    if isinstance(answer, WrongName):
+        return {"response_action": "errors", "errors": {approval_views.NAME: approval_views.WRONG_NAME}}
+    return {"response_action": "update", "view": approval_views.told_in_modal(answer)}
 
 
 def _on_press(app: AsyncApp, action: str, press: Press) -> None:
@@ -58,7 +163,7 @@ def _on_press(app: AsyncApp, action: str, press: Press) -> None:
             await _tell(respond, **how, **answer.message)
 
 
-async def _decided(press: Press, body: dict[str, Any]) -> Answer:
+async def _decided(press: Callable[[Person, Place, str], Awaitable[T]], body: dict[str, Any]) -> T:
     value = _storable(str(body["actions"][0].get("value", "")))[:LONGEST_VALUE]
     return await press(person_of(body), place_of(body), value)
 

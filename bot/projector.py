@@ -5,22 +5,19 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack_trouble import UNREACHED, code_of, is_passing, named, status_of
-from bot.views import operation as views
 from bot.views.blocks import Message as Rendered
 from lifecycle.model import Place
-from lifecycle.operation import Operation
 from storage.audit import Recorded
 from storage.database import Database, StorageError
 from storage.messages import LIVE, Due, Messages
 from storage.messages import Message as Line
-from storage.operations import Operations
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +57,23 @@ LINES = 20
 """Of a thread in one reply; more of them may not fit into one message."""
 
 
+class Subject(Protocol):
+    """What can be told of an operation or an approval, from the record alone."""
+
+    @property
+    def since(self) -> datetime:
+        """No message of it is older."""
+
+    def live(self, entries: Sequence[Recorded]) -> Rendered:
+        """Its own message."""
+
+    def thread(self, entries: Sequence[Recorded]) -> Rendered | None:
+        """One reply for these entries; None when they have nothing to say."""
+
+    def bare(self) -> Rendered:
+        """In place of a message that Slack does not take."""
+
+
 class Limited(Exception):
     """Slack answered 429; ``seconds`` are left to wait."""
 
@@ -89,7 +103,8 @@ class Projector:
     client: AsyncWebClient
     database: Database
     messages: Messages
-    operations: Operations
+    subject_of: Callable[[str], Awaitable[Subject]]
+    """By the id that its messages carry."""
     monotonic: Callable[[], float]
     pace: Pace = field(default_factory=Pace)
     _not_before: dict[str, float] = field(default_factory=dict)
@@ -143,23 +158,22 @@ class Projector:
     async def _bring_up_to_date(self, due: Due) -> float:
         """The live message first: the thread hangs on it, and its notification is what wakes people."""
         entries = await self.messages.entries_of(due.subject)
-        operation = await self.operations.get(due.subject)
-        assert operation is not None  # its messages are wanted in the transaction that begins it
+        subject = await self.subject_of(due.subject)
         live = next((message for message in due.messages if message.entry == LIVE), None)
         lines = [message for message in due.messages if message.entry != LIVE][:LINES]
         unsettled = due.subject not in self._settled and (due.place.ts is None or lines)
-        if unsettled and await self._found_again(due, operation.begun_at):
+        if unsettled and await self._found_again(due, subject.since):
             return 0.0
         if live and due.place.ts is None:
-            return await self._post(due, operation, views.live(operation, entries), [live])
+            return await self._post(due, subject, subject.live(entries), [live])
         waits = [SWEEP]
         if live:
-            waits.append(await self._update(due, operation, live, views.live(operation, entries)))
+            waits.append(await self._update(due, subject, live, subject.live(entries)))
         if lines:
-            waits.append(await self._thread(due, operation, lines, views.thread(operation, _chosen(entries, lines))))
+            waits.append(await self._thread(due, subject, lines, subject.thread(_chosen(entries, lines))))
         return min(waits)
 
-    async def _update(self, due: Due, operation: Operation, live: Line, rendered: Rendered) -> float:
+    async def _update(self, due: Due, subject: Subject, live: Line, rendered: Rendered) -> float:
         """Change the live message, not more often than the pace allows; the last state always gets through."""
         assert due.place.ts is not None
         own = f"updates of {due.subject}"
@@ -169,7 +183,7 @@ class Projector:
         self._rest("updates", self.pace.all_updates)
         where = {"channel": due.place.channel, "ts": due.place.ts}
         try:
-            await self._say(self.client.chat_update, "updates", operation, rendered, where)
+            await self._say(self.client.chat_update, "updates", subject, rendered, where)
         except Limited as limit:
             return limit.seconds  # the thread need not wait for it
         except SlackApiError as error:
@@ -177,14 +191,14 @@ class Projector:
         await self._write_down(due, [live], due.place.ts)
         return SWEEP
 
-    async def _thread(self, due: Due, operation: Operation, lines: Sequence[Line], reply: Rendered | None) -> float:
+    async def _thread(self, due: Due, subject: Subject, lines: Sequence[Line], reply: Rendered | None) -> float:
         """Lines that are due in one reply; lines that say nothing are done at once."""
         assert due.place.ts is not None
         if reply is None:
             await self._write_down(due, lines, due.place.ts)
             return 0.0
         try:
-            return await self._post(due, operation, reply, lines)
+            return await self._post(due, subject, reply, lines)
         except SlackApiError as error:
             self._give_up_on_what_is_gone(due, error)
             await self._write_down(due, lines, due.place.ts)
@@ -196,7 +210,7 @@ class Projector:
             raise error
         log.error("a message is out of reach", subject=due.subject, channel=due.place.channel, reason=code_of(error))
 
-    async def _post(self, due: Due, operation: Operation, rendered: Rendered, lines: Sequence[Line]) -> float:
+    async def _post(self, due: Due, subject: Subject, rendered: Rendered, lines: Sequence[Line]) -> float:
         """Post one message, as soon as the channel's pace allows, with the mark by which it is found again."""
         posts = f"posts to {due.place.channel}"
         if wait := self._until(posts):
@@ -209,7 +223,7 @@ class Projector:
             "metadata": {"event_type": EVENT, "event_payload": mark},
             "unfurl_links": False,
         }
-        answer = await self._say(self.client.chat_postMessage, posts, operation, rendered, where)
+        answer = await self._say(self.client.chat_postMessage, posts, subject, rendered, where)
         self._settled.add(due.subject)
         ts = str(answer["ts"])
         if not await self._write_down(due, lines, ts) and await self.messages.at(due.place.channel, ts) is None:
@@ -221,7 +235,7 @@ class Projector:
         self,
         call: Callable[..., Awaitable[Any]],
         limited: str,
-        operation: Operation,
+        subject: Subject,
         rendered: Rendered,
         where: dict[str, Any],
     ) -> Any:
@@ -233,8 +247,8 @@ class Projector:
                 raise Limited(self._rest(limited, _asked(error))) from error
             if code_of(error) not in UNSHOWABLE:
                 raise
-            log.error("slack did not take a message", subject=operation.id, reason=code_of(error), answer=str(error))
-            return await call(**where, **views.bare(operation))
+            log.error("slack did not take a message", reason=code_of(error), answer=str(error))
+            return await call(**where, **subject.bare())
 
     async def _write_down(self, due: Due, lines: Sequence[Line], ts: str) -> int:
         names, versions = [line.entry for line in lines], [line.wanted for line in lines]

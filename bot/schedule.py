@@ -1,27 +1,67 @@
 """What happens because time passes. Jobs are made anew from our own tables at every start."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from bot.gate import Notifier
+from lifecycle.approval import Approval
+from storage.approvals import Approvals
 from storage.database import StorageError
 from storage.proposals import Proposals
 
 log = structlog.get_logger(__name__)
 
 SWEEP = 60
-"""Seconds between two looks for cards that nobody answered in time."""
+"""Seconds between two looks at the tables: for cards that nobody answered, and for approvals without a job so far."""
+
+PREFIX = "approval "
+"""How the id of a job for an approval begins."""
+
+
+class ApprovalJobs:
+    """A job for each open approval at the moment when it is due next, made anew from the table at each look.
+
+    What a job does is to look: what is due is done by the database's time, once in all processes. So a job too many, or
+    one that another process has too, does no harm, and a job too few is made up for by the next sweep. A decision never
+    depends on them: it is refused by the approval's own clocks.
+    """
+
+    def __init__(self, scheduler: AsyncIOScheduler, approvals: Approvals, notices: Notifier) -> None:
+        self._scheduler = scheduler
+        self._approvals = approvals
+        self._notices = notices
+
+    async def look(self) -> None:
+        """Do what is due, then let there be the jobs that the table asks for and no others."""
+        try:
+            await self._approvals.expire_due()
+            told = (*await self._approvals.escalate_due(), *await self._approvals.remind_due())
+            for approval in {one.id: one for one in told}.values():  # both at once is one message to each person
+                self._notices.tell(approval, approval.asked)
+            self._make(await self._approvals.open_on())
+        except StorageError:
+            log.exception("approvals could not be looked at; the next sweep tries again")
+
+    def _make(self, approvals: Sequence[Approval]) -> None:
+        moments = {f"{PREFIX}{one.id}": one.next_moment for one in approvals}
+        for job in self._scheduler.get_jobs():
+            if job.id.startswith(PREFIX) and job.id not in moments:
+                job.remove()
+        for name, moment in moments.items():
+            self._scheduler.add_job(self.look, "date", run_date=moment, id=name, replace_existing=True)
 
 
 @asynccontextmanager
-async def scheduling(proposals: Proposals) -> AsyncIterator[None]:
+async def scheduling(proposals: Proposals, approvals: Approvals, notices: Notifier) -> AsyncIterator[ApprovalJobs]:
     """Run the jobs of this process. A tick that was missed is made up for once, never twice."""
     scheduler = AsyncIOScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
+    jobs = ApprovalJobs(scheduler, approvals, notices)
 
     async def expire() -> None:
         try:
@@ -30,8 +70,10 @@ async def scheduling(proposals: Proposals) -> AsyncIterator[None]:
             log.exception("cards could not be expired; the next tick tries again")
 
     scheduler.add_job(expire, "interval", seconds=SWEEP)
+    scheduler.add_job(jobs.look, "interval", seconds=SWEEP)
     scheduler.start()
     try:
-        yield
+        await jobs.look()
+        yield jobs
     finally:
         scheduler.shutdown(wait=False)

@@ -7,18 +7,28 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from bot import grammar, marked_yaml
 from bot.marked_yaml import Document, Location
+from lifecycle.approval import GROUP, Terms
 from lifecycle.decide import PHASES
 from lifecycle.model import Target
-from lifecycle.plain import digest
+from lifecycle.plain import digest, to_plain
 
 SLACK_API_URL = "https://slack.com/api/"
 DATA_DIR = Path("var/tml-bot")
@@ -27,6 +37,11 @@ PRODUCTION = "production"
 BOT_TOKENS = ("xoxb-", "xoxe.xoxb-")
 APP_TOKENS = ("xapp-",)
 PHASE_NAMES = tuple(phase.name for phases in PHASES.values() for phase in phases)
+
+DURATION = re.compile(r"(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+
+UNCONFIGURED: Mapping[str, Terms] = MappingProxyType({"delete": Terms(1, reason_required=True)})
+"""Approvals that nobody can give, so that what the configuration does not speak of is refused and not let through."""
 
 TOKEN = re.compile(r"x(?:ox[a-z]|app)[-.][^\s'\",;]+", re.IGNORECASE)
 """What Slack's tokens look like; wherever one was written by mistake, no error repeats it."""
@@ -57,15 +72,23 @@ class ClusterSettings:
     probe_url: str | None = None
     deadlines: Mapping[str, timedelta] = field(default_factory=dict)
     """By phase name; a phase that is not in it takes as long as its topology says."""
+    approval: Mapping[str, Terms] = field(default_factory=lambda: UNCONFIGURED)
+    """By verb, what needs the yes of others; a verb that is not in it needs none."""
+    keep_services: bool = True
+    """Whether a delete leaves Services, and so the gateway's address, where they are."""
 
     @property
     def is_production(self) -> bool:
         """Whether stop, start and restart ask back first."""
-        return self.environment.lower() == PRODUCTION
+        return is_production(self.environment)
 
     @property
     def target(self) -> Target:
         return Target(self.context, self.namespace)
+
+
+def is_production(environment: str) -> bool:
+    return environment.lower() == PRODUCTION
 
 
 @dataclass(frozen=True)
@@ -125,14 +148,9 @@ def settings_digest(settings: Settings) -> str:
             "channel": settings.channel,
             "data_dir": str(settings.data_dir),
             "health_port": settings.health_port,
-            "clusters": {name: _plain(cluster) for name, cluster in settings.clusters.items()},
+            "clusters": {name: to_plain(cluster) for name, cluster in settings.clusters.items()},
         }
     )
-
-
-def _plain(cluster: ClusterSettings) -> dict[str, Any]:
-    deadlines = {phase: int(limit.total_seconds()) for phase, limit in cluster.deadlines.items()}
-    return {**vars(cluster), "deadlines": deadlines}
 
 
 def _shown(value: object) -> str:
@@ -174,12 +192,24 @@ def _phase_name(value: str) -> str:
 
 
 def _duration(value: object) -> timedelta:
-    parts = re.fullmatch(r"(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?", value) if isinstance(value, str) else None
-    hours, minutes, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
-    length = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    parts = DURATION.fullmatch(value) if isinstance(value, str) else None
+    days, hours, minutes, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0, 0)
+    length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     if not length:
-        raise ValueError(f"expected a duration such as 90s, 10m or 1h30m, got {_shown(value)}")
+        raise ValueError(f"expected a duration such as 90s, 10m, 1h30m or 7d, got {_shown(value)}")
     return length
+
+
+def _people(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 99:
+        raise ValueError(f"expected a number of people, got {_shown(value)}")
+    return value
+
+
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {_shown(value)}")
+    return value
 
 
 def _port(value: object) -> int:
@@ -227,6 +257,61 @@ class _Written(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
+
+
+class _Approval(_Written):
+    """``approvers`` come last: whether they are enough depends on the others."""
+
+    needed: Annotated[int, BeforeValidator(_people)] = 1
+    next_approvers: tuple[Annotated[str, Operator], ...] = ()
+    escalate_after: Duration = Terms.escalate_after
+    expires: Duration = Terms.expires_after
+    execute_within: Duration = Terms.execute_within
+    reason_required: YesOrNo = True
+    approvers: Annotated[tuple[Annotated[str, Operator], ...], Field(validate_default=True)] = ()
+
+    @field_validator("needed")
+    @classmethod
+    def _somebody_else(cls, needed: int) -> int:
+        if not needed:
+            raise ValueError("expected at least 1: a delete always needs a second person")
+        return needed
+
+    @field_validator("approvers")
+    @classmethod
+    def _enough(cls, approvers: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        needed = info.data.get("needed", 0)
+        listed = {*approvers, *info.data.get("next_approvers", ())}
+        if needed and not approvers:
+            raise ValueError("expected user ids (U…/W…) or user groups (@S…): nobody could approve")
+        if len(listed) < needed and not any(entry.startswith(GROUP) for entry in listed):
+            raise ValueError(
+                f"{needed} have to approve, but only {len(listed)} are listed; list more, or a group (@S…)"
+            )
+        return approvers
+
+    def terms(self) -> Terms:
+        return Terms(
+            needed=self.needed,
+            tiers=tuple(tier for tier in (self.approvers, self.next_approvers) if tier),
+            expires_after=self.expires,
+            execute_within=self.execute_within,
+            escalate_after=self.escalate_after,
+            reason_required=self.reason_required,
+        )
+
+
+class _Approvals(_Written):
+    """What is left out is as in UNCONFIGURED."""
+
+    delete: _Approval = _Approval.model_construct()
+
+    def terms(self) -> dict[str, Terms]:
+        return {"delete": self.delete.terms()}
+
+
 class _Cluster(_Written):
     context: Annotated[str | None, Text] = None
     namespace: Annotated[str, Namespace]
@@ -235,9 +320,9 @@ class _Cluster(_Written):
     operators: tuple[Annotated[str, Operator], ...] = ()
     viewers: tuple[Annotated[str, Viewer], ...] = ()
     probe_url: Annotated[str | None, WebAddress] = None
-    deadlines: dict[Annotated[str, BeforeValidator(_phase_name)], Annotated[timedelta, BeforeValidator(_duration)]] = (
-        Field(default_factory=dict)
-    )
+    deadlines: dict[Annotated[str, BeforeValidator(_phase_name)], Duration] = Field(default_factory=dict)
+    approval: _Approvals = _Approvals()
+    keep_services: Annotated[bool | None, BeforeValidator(_yes_or_no)] = None
 
 
 class _File(_Written):
@@ -258,6 +343,8 @@ def _cluster(name: str, written: _Cluster, file: _File) -> ClusterSettings:
         viewers=written.viewers,
         probe_url=written.probe_url,
         deadlines=MappingProxyType(dict(written.deadlines)),
+        approval=MappingProxyType(written.approval.terms()),
+        keep_services=is_production(written.environment) if written.keep_services is None else written.keep_services,
     )
 
 
@@ -326,8 +413,7 @@ def _place(location: Location) -> str:
 def _said(location: Location, details: ErrorDetails) -> str:
     got = _shown(details["input"])
     if details["type"] == "extra_forbidden":
-        model = _File if len(location) == 1 else _Cluster
-        return _unknown("key", str(location[-1]), tuple(model.model_fields))
+        return _unknown("key", str(location[-1]), tuple(_mapping_at(location[:-1]).model_fields))
     if details["type"] == "value_error":
         return str(details["ctx"]["error"])
     answers = {
@@ -338,6 +424,18 @@ def _said(location: Location, details: ErrorDetails) -> str:
         "model_type": f"expected a mapping, got {got}",
     }
     return answers.get(details["type"], details["msg"])
+
+
+def _mapping_at(location: Location) -> type[BaseModel]:
+    match location:
+        case ():
+            return _File
+        case ("clusters", _):
+            return _Cluster
+        case ("clusters", _, "approval"):
+            return _Approvals
+        case _:
+            return _Approval
 
 
 def _unknown(what: str, word: str, known: Sequence[str]) -> str:

@@ -93,7 +93,7 @@ def drifted(discovery: Discovery, lines: Sequence[Line], earlier: Sequence[Opera
 
 def _against(last: Operation, line: Line) -> list[str]:
     workload, state, wanted = line.workload, line.state, last.goal.counts[line.workload.ref]
-    if workload.uid != last.goal.topology[workload.ref].uid:
+    if not last.goal.is_ours(last.goal.topology[workload.ref], state):
         return [f"{workload.ref} is another object than the one {last.id} worked on"]
     if last.verb is Verb.STOP and state.is_up:
         return [f"{workload.label} has {state.replicas} replicas, though {last.id} stopped it"]

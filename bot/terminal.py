@@ -10,10 +10,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack_trouble import UNREACHED, named
 from bot.views.claims import aligned
-from bot.views.plan import VOLUMES, cautions, effect, waves
+from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import listed
 from lifecycle.errors import ClusterError, Refused
-from lifecycle.model import Discovery
+from lifecycle.model import Discovery, Verb
 from lifecycle.plan import Plan
 from lifecycle.ports import Cluster
 from lifecycle.topology import arranged
@@ -56,7 +56,7 @@ def show_discovery(found: Discovery) -> None:
 def show_plan(made: Plan) -> None:
     """The plan of a stop: nothing of it is done."""
     say("\nThe plan of a stop (nothing is done):")
-    say("\n".join([*waves(made), effect(made), VOLUMES, *cautions(made)]))
+    say("\n".join([*waves(made), effect(made), *fate(made), *cautions(made)]))
 
 
 async def check_slack(client: AsyncWebClient, app_token: str, channels: Iterable[str]) -> int:
@@ -107,13 +107,28 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     """Whether the cluster can be operated and read; returns the number of problems."""
     where = f"cluster {name}"
     try:
-        if missing := await cluster.missing_rights():
+        if missing := await cluster.missing_rights(Verb.STOP):
             return sum(tell_problem(where, f"missing right in {cluster.target.namespace}: {one}") for one in missing)
         found = await cluster.discover()
     except (ClusterError, Refused) as error:
         return tell_problem(where, str(error))
     say(f"{where}: ok, {len(found.workloads)} workloads in {found.target}")
+    await _tell_removal(where, cluster)
     return 0
+
+
+async def _tell_removal(where: str, cluster: Cluster) -> None:
+    """Whether the rights for delete and restore are there: no problem where they are not, they may be unwanted."""
+    try:
+        rights = dict.fromkeys(
+            [*await cluster.missing_rights(Verb.DELETE), *await cluster.missing_rights(Verb.RESTORE)]
+        )
+    except ClusterError as error:
+        say(f"{where}: delete and restore: not known, {in_words(error)}")
+        return
+    missing = ", ".join(map(str, rights))
+    granted = f"not granted ({missing}), see deploy/rbac/delete.yaml" if missing else "granted"
+    say(f"{where}: delete and restore: {granted}")
 
 
 def show_sandbox(slack: str, kubernetes: str, kubeconfig: Path) -> None:

@@ -27,6 +27,7 @@ clusters:
     environment: production
     channel: C0PROD
     operators: ["@S0TMLOPS"]
+    approval: {{delete: {{approvers: ["@S0TMLAPPROVERS"]}}}}
     viewers: ["*"]
     probe_url: {url}/sandbox/traffic/{prod}/mashping
     deadlines: {{down: {down}s, up: {up}s, rolling: {rolling}s}}
@@ -35,6 +36,7 @@ clusters:
     namespace: {staging}
     environment: staging
     operators: ["@S0TMLOPS", U0CAROL]
+    approval: {{delete: {{approvers: ["@S0TMLAPPROVERS"]}}}}
     viewers: ["*"]
     probe_url: {url}/sandbox/traffic/{staging}/mashping
     deadlines: {{down: {down}s, up: {up}s, rolling: {rolling}s}}
@@ -107,10 +109,18 @@ async def start(
 
 
 def populate(workspace: slack.SlackSandbox) -> None:
-    """Alice and Bob operate both clusters, Carol only staging; Dave looks; Greta is a guest."""
+    """Alice and Bob operate both clusters, Carol only staging; Bob and Carol approve; Dave looks; Greta is a guest.
+
+    Nobody may do anything as Otto, who has left, as Mallory of another company, or as another app's bot.
+    """
     for name in ("alice", "bob", "carol", "dave"):
         workspace.add_user(name)
     workspace.add_user("greta", is_restricted=True)
+    workspace.add_user("otto", deleted=True)
+    workspace.add_user("mallory", is_stranger=True)
+    workspace.add_user("deploybot", is_bot=True)
     workspace.add_group("tml-ops", "S0TMLOPS", users=["alice", "bob"])
+    workspace.add_group("tml-approvers", "S0TMLAPPROVERS", users=["bob", "carol"])
     workspace.add_channel("ops", "C0OPS")
     workspace.add_channel("prod", "C0PROD")
+    workspace.add_channel("partners", "C0PARTNERS", members=["alice", "mallory"], is_ext_shared=True)

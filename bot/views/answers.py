@@ -21,10 +21,11 @@ from bot.views.blocks import (
     section,
 )
 from bot.views.operation import diagnosis_blocks
-from bot.views.plan import VOLUMES, cautions, effect, waves
+from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import DOING, duration, listed, mention, part_of, when
+from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Invalid, Refused
-from lifecycle.model import Observed, Person, Verb
+from lifecycle.model import Observed, Person, Verb, Volume
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan
 from storage.proposals import Proposal
@@ -52,7 +53,7 @@ def refused(refusal: Refused, link: str | None = None) -> Message:
         lines.append(_credit(refusal.last))
     if isinstance(refusal, ClusterBusy) and link:
         lines.append(f"<{link}|Follow {refusal.operation}>")
-    return message(text, [*paragraph(lines), context("Nothing was changed.")])
+    return message(text, [*paragraph(lines), context(refusal.aftermath)])
 
 
 def _credit(last: Operation | None) -> str:
@@ -79,6 +80,12 @@ def unrecorded() -> Message:
     return message(text, [section(f":warning: {text}")])
 
 
+def deciding() -> Message:
+    """A submission that takes longer than Slack waits; the page is changed when it is decided."""
+    text = "Looking at the cluster once more …"
+    return message(text, [section(f":hourglass_flowing_sand: {text}")])
+
+
 def broken() -> Message:
     """A defect; what is known is said."""
     text = "This went wrong inside the bot. `/tml status CLUSTER` and `/tml history` tell what was begun, if anything."
@@ -98,13 +105,13 @@ def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
     text = f"{what}?"
     lead = ":warning: The cluster changed since you were asked; this is the plan now.\n" if changed else ""
     because = f"\nbecause {quoted(proposal.reason)}" if proposal.reason else ""
-    style = "danger" if proposal.verb is not Verb.START else "primary"
+    style = "primary" if proposal.verb in (Verb.START, Verb.RESTORE) else "danger"
     return message(
         text,
         [
             section(f"{lead}*{escape(text)}*{because}"),
             *paragraph(["*Plan*, each line when the one before is through", *waves(plan)]),
-            *paragraph([effect(plan), VOLUMES, *cautions(plan)]),
+            *paragraph([effect(plan), *fate(plan), *cautions(plan)]),
             actions(
                 button(what, "confirm", proposal.id, style),
                 button("Leave it", "dismiss", proposal.id),
@@ -126,7 +133,7 @@ def plan(cluster: str, made: Plan) -> Message:
         text,
         [
             *paragraph([f":mag: *{escape(text)}*", *waves(made)]),
-            *paragraph([effect(made), VOLUMES, *cautions(made)]),
+            *paragraph([effect(made), *fate(made), *cautions(made)]),
             context(f"plan {made.digest[:12]}"),
         ],
     )
@@ -158,7 +165,15 @@ def clusters(glances: Sequence[Glance]) -> Message:
 def _doing(glance: Glance) -> str:
     if glance.running:
         return f" · {DOING[glance.running.verb].lower()} now ({escape(glance.running.id)})"
-    return f" · last: {_outcome(glance.last)}" if glance.last else ""
+    return " · ".join(["", f"last: {_outcome(glance.last)}", *_way_back(glance.last)]) if glance.last else ""
+
+
+def _way_back(last: Operation) -> list[str]:
+    """Of a cluster that is partly there: a delete, or the restore after it, did not come to its end."""
+    is_half = last.verb is Verb.RESTORE or (last.verb is Verb.DELETE and last.phase in REMOVING)
+    if last.state is not State.FAILED or not is_half:
+        return []
+    return [f":recycle: *half deleted*: `/tml restore {escape(last.cluster)}` brings all of it back"]
 
 
 def _outcome(operation: Operation) -> str:
@@ -180,6 +195,30 @@ def status(cluster: str, seen: Status, link: str | None) -> Message:
             *_volumes(found.observed),
         ],
     )
+
+
+def deleted(cluster: str, removal: Operation, left: Observed) -> Message:
+    """A cluster that is gone: what a restore would bring back, as it is seen now."""
+    text = f"{cluster} is deleted"
+    kept = [left.volume(volume.name) for volume in removal.goal.volumes]
+    whole = bool(left.capture) and all(volume is not None and volume.is_retained for volume in kept)
+    verdict = f":recycle: `/tml restore {escape(cluster)}` brings it back" if whole else ":x: *not restorable as it is*"
+    capture = ":white_check_mark: every object is written down" if left.capture else ":x: the capture is not whole"
+    return message(
+        text,
+        [
+            *paragraph([f"*{escape(text)}* · {_outcome(removal)} ({escape(removal.id)})", verdict, capture]),
+            *paragraph([_kept(one, seen) for one, seen in zip(removal.goal.volumes, kept, strict=True)]),
+        ],
+    )
+
+
+def _kept(frozen: Volume, seen: Volume | None) -> str:
+    if seen is None or seen.uid != frozen.uid:
+        return f":x: {quoted(frozen.claim)}: volume {quoted(frozen.name)} is gone"
+    mark = ":white_check_mark:" if seen.is_retained else ":warning:"
+    where = f"volume {quoted(seen.name)} {quoted(seen.capacity)}"
+    return f"{mark} {quoted(frozen.claim)}: {where} {quoted(seen.policy)} {quoted(seen.phase)}"
 
 
 def _line(line: Line) -> str:
@@ -205,6 +244,7 @@ def _notes(seen: Status, link: str | None) -> list[str]:
         )
     elif seen.last:
         lines.append(f"Last: {_outcome(seen.last)} ({seen.last.id})")
+        lines += _way_back(seen.last)
     if seen.drift:
         lines.append(":warning: *No longer as the bot left it*")
         lines += [f"• {quoted(text)}" for text in seen.drift]

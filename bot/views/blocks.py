@@ -11,6 +11,7 @@ Message = dict[str, Any]
 
 SECTION_LIMIT = 3000
 BLOCK_LIMIT = 50
+MODAL_LIMIT = 100
 NOTIFICATION_LIMIT = 99
 """Characters: people read the notification text on a phone at night."""
 LONGEST_QUOTE = 500
@@ -105,9 +106,13 @@ def message(text: str, blocks: Sequence[Block]) -> Message:
 
 
 def _fitting(blocks: Sequence[Block]) -> list[Block]:
-    """At most as many as Slack takes; the buttons at the end are kept."""
-    if len(blocks) <= BLOCK_LIMIT:
+    """At most as many as Slack takes; the buttons are kept, and what stands below them."""
+    buttons = next((number for number, block in enumerate(blocks) if block["type"] == "actions"), len(blocks))
+    return shortened(blocks[:buttons], BLOCK_LIMIT - len(blocks) + buttons) + list(blocks[buttons:])
+
+
+def shortened(blocks: Sequence[Block], limit: int) -> list[Block]:
+    """At most ``limit`` of them, the cut said."""
+    if len(blocks) <= limit:
         return list(blocks)
-    end = [blocks[-1]] if blocks[-1]["type"] == "actions" else []
-    kept = blocks[: BLOCK_LIMIT - 1 - len(end)]
-    return [*kept, context(f"… and {len(blocks) - len(kept) - len(end)} more"), *end]
+    return [*blocks[: limit - 1], context(f"… and {len(blocks) - limit + 1} more")]

@@ -21,12 +21,28 @@ from bot.views.blocks import (
     section,
 )
 from bot.views.plan import cautions, waves
-from bot.views.words import ARRIVED, DOING, DONE, duration, listed, mention, part_of, when
+from bot.views.words import (
+    ARRIVED,
+    DOING,
+    DONE,
+    PHASES,
+    REACHED,
+    duration,
+    listed,
+    mention,
+    object_label,
+    object_labels,
+    part_of,
+    when,
+)
+from lifecycle import decide
 from lifecycle.decide import phases_from
+from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
 from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb
 from lifecycle.operation import Operation, Outcome, State
+from lifecycle.phase import Phase
 from lifecycle.plain import from_plain
-from lifecycle.plan import Plan
+from lifecycle.plan import SCALING, Plan
 from storage.audit import Recorded
 
 NOTES = 4
@@ -38,7 +54,15 @@ GOING = {
     Action.SCALE_TO_ZERO: "going to 0 (was {replicas}, remembered)",
     Action.SCALE_UP: "going up to {replicas}",
     Action.ROLLOUT_RESTART: "rolling {replicas}",
+    Action.CAPTURE: "writing down every object that goes, as it is live",
+    Action.KEEP: "being set to Retain, to stay when the claim goes",
+    Action.REMOVE: "being removed",
+    Action.MAKE: "being made again, as written down",
+    Action.REBIND: "being freed for the claim of the old name, and for no other",
+    Action.GIVE_BACK: "getting back the reclaim policy of before",
 }
+SHOWN_KINDS = frozenset({Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME})
+"""Of other objects only their arrival is told: there are dozens, and nobody waits for one of them."""
 
 
 def headline(operation: Operation) -> str:
@@ -59,8 +83,12 @@ def _what(operation: Operation) -> str:
 
 def _why(operation: Operation) -> str:
     if operation.outcome and operation.state is State.FAILED:
-        return operation.outcome.error or _diagnosis(operation.outcome).headline
+        return _reason_of(operation.outcome)
     return operation.reason
+
+
+def _reason_of(outcome: Outcome) -> str:
+    return outcome.error or _diagnosis(outcome).headline
 
 
 def _diagnosis(outcome: Outcome) -> Diagnosis:
@@ -101,6 +129,8 @@ def _asked(operation: Operation) -> str:
 
 
 def _progress(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
+    if operation.goal.is_wide:
+        return _by_phase(operation, entries)
     order = reversed(operation.goal.scope.workloads) if operation.verb is Verb.STOP else operation.goal.scope.workloads
     state = (
         _while_running(operation, entries)
@@ -110,13 +140,47 @@ def _progress(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
     return [state(str(workload.ref), f"*{workload.label}*") for workload in order] + _late(operation)
 
 
+def _by_phase(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
+    """A line for each phase: the objects are too many, and each is in the thread."""
+    reached = {entry.data["phase"] for entry in entries if entry.kind == "passed"}
+    if operation.state is State.DONE:
+        reached |= {operation.phase}
+    phases = [phase for phase in decide.PHASES[operation.verb] if operation.failure is None or phase.name in reached]
+    return [_phase_line(operation, phase, entries, phase.name in reached) for phase in phases] + _back(operation)
+
+
+def _phase_line(operation: Operation, phase: Phase, entries: Sequence[Recorded], is_reached: bool) -> str:
+    words = PHASES[phase.name]
+    if is_reached:
+        return f":white_check_mark: {words}"
+    if phase.name != operation.phase:
+        return f":white_circle: {words}"
+    arrived = {
+        one
+        for entry in entries
+        if entry.kind == "arrived" and entry.data["phase"] == phase.name
+        for one in entry.data["objects"]
+    }
+    symbol = ":hourglass_flowing_sand:" if operation.state is State.RUNNING else ":x:"
+    return f"{symbol} {words}: {len(arrived)} of {len(phase.objects(operation.goal))}"
+
+
+def _back(operation: Operation) -> list[str]:
+    """Of a delete that failed before it removed anything: the cluster comes up again."""
+    if operation.failure is None:
+        return []
+    if operation.outcome is None:
+        return [f":x: {quoted(_reason_of(operation.failure))}", ":hourglass_flowing_sand: components up again"]
+    return [f"{':white_check_mark:' if operation.outcome.back_up else ':x:'} components up again"]
+
+
 def _while_running(operation: Operation, entries: Sequence[Recorded]) -> Callable[[str, str], str]:
-    arrived = {name for entry in entries if entry.kind == "arrived" for name in entry.data["workloads"]}
+    arrived = {name for entry in entries if entry.kind == "arrived" for name in entry.data["objects"]}
     sent = {_stepped(entry.data) for entry in entries if entry.kind == "step"}
 
     def line(name: str, label: str) -> str:
         if name in arrived:
-            return f":white_check_mark: {label} {ARRIVED[operation.verb]}"
+            return f":white_check_mark: {label} {REACHED[operation.verb]}"
         if name in sent:
             return f":hourglass_flowing_sand: {label} {DOING[operation.verb].lower()}"
         return f":white_circle: {label} waits"
@@ -129,9 +193,9 @@ def _at_the_end(verb: Verb, outcome: Outcome) -> Callable[[str, str], str]:
 
     def line(name: str, label: str) -> str:
         if name in outcome.done:
-            return f":white_check_mark: {label} {ARRIVED[verb]}"
+            return f":white_check_mark: {label} {REACHED[verb]}"
         if name in outcome.missing:
-            return f":x: {label} not {ARRIVED[verb]}"
+            return f":x: {label} not {REACHED[verb]}"
         return f":white_circle: {label} not seen"
 
     return line
@@ -156,8 +220,33 @@ def _footer(operation: Operation) -> str:
 
 def thread(operation: Operation, entries: Sequence[Recorded]) -> Message | None:
     """One reply for these entries, in order; None when none of them has anything to say."""
-    blocks = [block for entry in entries for block in _told(operation, entry)]
+    blocks = [block for several in _together(entries) for block in _told_together(operation, several)]
     return message(headline(operation), joined(blocks)) if blocks else None
+
+
+def _together(entries: Sequence[Recorded]) -> list[list[Recorded]]:
+    """Steps that follow each other and do the same to claims, volumes or objects are told in one line."""
+    found: list[list[Recorded]] = []
+    for entry in entries:
+        if found and _alike(entry) is not None and _alike(entry) == _alike(found[-1][-1]):
+            found[-1].append(entry)
+        else:
+            found.append([entry])
+    return found
+
+
+def _alike(entry: Recorded) -> tuple[str, bool] | None:
+    """None for what is told by itself: a count has a number of its own."""
+    if entry.kind != "step" or Action(entry.data["action"]) in (*SCALING, Action.CAPTURE):
+        return None
+    return entry.data["action"], entry.data["undone"]
+
+
+def _told_together(operation: Operation, entries: Sequence[Recorded]) -> list[Block]:
+    if len(entries) == 1:
+        return _told(operation, entries[0])
+    names = [_stepped(entry.data) for entry in entries if Kind(entry.data["kind"]) in SHOWN_KINDS]
+    return [_step_line(listed(object_labels(operation.goal, names)), entries[0].data)] if names else []
 
 
 def joined(blocks: Sequence[Block]) -> list[Block]:
@@ -190,9 +279,16 @@ def _taken(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
 
 
 def _step(operation: Operation, data: Any, _at: datetime) -> list[Block]:
-    label = _label(operation, _stepped(data))
+    if data["action"] == Action.CAPTURE:
+        return [context(f":arrow_forward: {GOING[Action.CAPTURE]}")]
+    if Kind(data["kind"]) not in SHOWN_KINDS:
+        return []
+    return [_step_line(_label(operation, _stepped(data)), data)]
+
+
+def _step_line(label: str, data: Any) -> Block:
     again = " again: somebody else had changed it" if data["undone"] else ""
-    return [context(f":arrow_forward: *{label}* {GOING[Action(data['action'])].format(**data)}{again}")]
+    return context(f":arrow_forward: *{label}* {GOING[Action(data['action'])].format(**data)}{again}")
 
 
 def _stepped(data: Any) -> str:
@@ -204,8 +300,20 @@ def _step_failed(_operation: Operation, data: Any, _at: datetime) -> list[Block]
 
 
 def _arrived(operation: Operation, data: Any, _at: datetime) -> list[Block]:
-    labels = [_label(operation, name) for name in data["workloads"]]
-    return [context(f":white_check_mark: {listed(labels)} {ARRIVED[operation.verb]}")]
+    if data["phase"] == "capture":
+        return []
+    labels = object_labels(operation.goal, data["objects"])
+    return [context(f":white_check_mark: {listed(labels)} {ARRIVED[data['phase']]}")]
+
+
+def _passed(operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    return [context(f":checkered_flag: *{PHASES[data['phase']]}*")] if operation.goal.is_wide else []
+
+
+def _turned_back(operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    failure = from_plain(Outcome, data["failure"])
+    lead = f":x: *{escape(operation.cluster)} is not deleted, and nothing was removed.* It is started again first"
+    return [section(f"{lead}; then more.\n{quoted(_reason_of(failure))}"), *diagnosis_blocks(_diagnosis(failure))]
 
 
 def _exit(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
@@ -228,21 +336,55 @@ def _slow(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
 
 def _late_told(operation: Operation, _data: Any, at: datetime) -> list[Block]:
     after = duration(at - (operation.ended_at or at))
-    return [section(f":information_source: *{ARRIVED[operation.verb]} after all*, {after} after the deadline")]
+    return [section(f":information_source: *{REACHED[operation.verb]} after all*, {after} after the deadline")]
 
 
 def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
     outcome = operation.outcome
     if outcome is None:
         return []
+    if operation.verb is Verb.DELETE:
+        return _delete_finished(operation, outcome)
     if operation.state is State.DONE:
         return [*_done(operation, outcome), *_volumes(operation, outcome, at)]
     return [*_failed(operation, outcome), *_volumes(operation, outcome, at), _buttons(operation)]
 
 
+def _delete_finished(operation: Operation, outcome: Outcome) -> list[Block]:
+    undo = actions(button("Undo", "undo", operation.id), button("Status", "status", operation.id))
+    if operation.state is State.DONE:
+        return [*paragraph([*_done_lines(operation, outcome), *ways_back(operation)]), undo]
+    if operation.phase in REMOVING:
+        return [*_failed(operation, outcome), *paragraph(ways_back(operation)), undo]
+    return [*_failed(operation, outcome), actions(button("Status", "status", operation.id))]
+
+
+def ways_back(operation: Operation) -> list[str]:
+    """What of a deleted cluster is still there, and how it comes back."""
+    goal, cluster = operation.goal, escape(operation.cluster)
+    lines = [f"*Kept* {len(goal.volumes)} volumes, Retain: `/tml restore {cluster}` binds them again, the same bytes"]
+    lines += [f"• {quoted(one.claim)} → {quoted(one.name)} ({quoted(one.capacity)})" for one in goal.volumes]
+    lines += [f"*Stays* {_label(operation, str(part.ref))}{_at(part.addresses)}" for part in goal.staying]
+    lines += [
+        f":warning: *Given up* {_label(operation, str(part.ref))}{_at(part.addresses)}: DNS that names it "
+        "has to be changed after a restore"
+        for part in goal.parts
+        if part.addresses
+    ]
+    return lines
+
+
+def _at(addresses: Sequence[str]) -> str:
+    return f" ({listed([quoted(address) for address in addresses])})" if addresses else ""
+
+
 def _done(operation: Operation, outcome: Outcome) -> list[Block]:
+    return paragraph(_done_lines(operation, outcome))
+
+
+def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
-    lines = [f":white_check_mark: *{escape(_what(operation))} is {ARRIVED[operation.verb]}* after {took}"]
+    lines = [f":white_check_mark: *{escape(_what(operation))} is {REACHED[operation.verb]}* after {took}"]
     lines += _traffic_lines(outcome.traffic)
     lines += [_exit_line(end.pod, end.container, end.code) for end in outcome.exits if end.code != 0]
     lines += [
@@ -256,7 +398,7 @@ def _done(operation: Operation, outcome: Outcome) -> list[Block]:
             "them: `SELECT member_host, member_state FROM performance_schema.replication_group_members;` "
             "every member has to be ONLINE; if none is, bootstrap the group again"
         )
-    return paragraph(lines)
+    return lines
 
 
 def _left(operation: Operation) -> list[str]:
@@ -287,18 +429,36 @@ def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
     if outcome.error:
         lines.append(quoted(outcome.error))
     if outcome.done or outcome.missing:
-        lines.append(f"done: {listed([_label(operation, name) for name in outcome.done])}")
-        lines.append(f"not done: {listed([_label(operation, name) for name in outcome.missing])}")
-    lines.append("Nothing was rolled back.")
+        lines.append(f"done: {listed(object_labels(operation.goal, outcome.done))}")
+        lines.append(f"not done: {listed(object_labels(operation.goal, outcome.missing))}")
+    lines.append(_left_as(operation, outcome))
     return [
         *paragraph(lines),
         *diagnosis_blocks(_diagnosis(outcome)),
-        section(
-            f"*Go on with*\n`/tml {_command(operation)}` once the cause is mended: it goes on from "
-            f"here\n`/tml status {escape(operation.cluster)}` looks again"
-        ),
+        section(f"*Go on with*\n{_go_on(operation)}\n`/tml status {escape(operation.cluster)}` looks again"),
         *_by_hand(operation, outcome),
     ]
+
+
+def _left_as(operation: Operation, outcome: Outcome) -> str:
+    if outcome.back_up is not None:
+        again = "*was started again*" if outcome.back_up else "*could not be started again*"
+        return f"Nothing was removed. {escape(operation.cluster)} {again}."
+    if operation.verb is Verb.DELETE and operation.phase not in REMOVING:
+        return "Nothing was removed, and nothing was rolled back."
+    return "Nothing was rolled back."
+
+
+def _go_on(operation: Operation) -> str:
+    if operation.verb is Verb.DELETE and operation.phase in REMOVING:
+        back = f"`/tml restore {escape(operation.cluster)}` brings back what was removed; every volume is kept"
+        waits = "or leave it deleted: a claim that is Terminating goes by itself when nothing mounts it any more"
+        return f"{back}\n{waits}" if operation.phase == CLAIMS_REMOVED.name else back
+    if operation.verb is Verb.DELETE:
+        again = f"`/tml {_command(operation)}` once the cause is mended: it asks for a new approval"
+        start = f"`/tml start {escape(operation.cluster)}` starts it\n"
+        return f"{start if operation.outcome and operation.outcome.back_up is False else ''}{again}"
+    return f"`/tml {_command(operation)}` once the cause is mended: it goes on from here"
 
 
 def _command(operation: Operation) -> str:
@@ -308,7 +468,7 @@ def _command(operation: Operation) -> str:
 
 
 def _label(operation: Operation, name: str) -> str:
-    return next(workload.label for workload in operation.goal.topology if str(workload.ref) == name)
+    return object_label(operation.goal, name)
 
 
 def diagnosis_blocks(diagnosis: Diagnosis) -> list[Block]:
@@ -363,6 +523,8 @@ TELLERS: dict[str, Teller] = {
     "step": _step,
     "step-failed": _step_failed,
     "arrived": _arrived,
+    "passed": _passed,
+    "turned-back": _turned_back,
     "exit": _exit,
     "slow": _slow,
     "finished": _finished,

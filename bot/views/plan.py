@@ -1,12 +1,15 @@
 """A plan as people read it before they say yes."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from bot.views.blocks import quoted
 from bot.views.words import listed
-from lifecycle.model import Action, Step
-from lifecycle.plan import OnTraffic, Plan
+from lifecycle.model import Action, Step, Verb, Volume
+from lifecycle.plan import SCALING, OnTraffic, Plan
 
 TRAFFIC = {
-    OnTraffic.STOPS: "API traffic stops with the first wave (tm) and stays down until the next start.",
+    OnTraffic.STOPS: "API traffic stops with the first wave (tm) and stays down until the next start, or restore.",
     OnTraffic.COMES_BACK: "API traffic comes back at the end, when tm and all that it needs are ready.",
     OnTraffic.INTERRUPTED: (
         "Pods are replaced one after another; a component with one replica is away while its pod restarts."
@@ -14,29 +17,104 @@ TRAFFIC = {
     OnTraffic.UNTOUCHED: "API traffic is not touched: no step of this changes whether tm answers.",
 }
 VOLUMES = "Volumes, services, addresses and secrets stay as they are."
+DONE_TO = {
+    Action.CAPTURE: "write down every object that goes, in a Secret of the namespace",
+    Action.KEEP: "set {} to Retain, and see it so",
+    Action.REMOVE: "remove {}",
+    Action.MAKE: "make {} again, as written down",
+    Action.REBIND: "free {} for the claims of the old names",
+    Action.GIVE_BACK: "give {} back the reclaim policies of before",
+}
 
 
 def waves(plan: Plan) -> list[str]:
     """One numbered line per wave; what stands in one line goes at the same time."""
-    return [
-        f"{number}. {listed([_step(plan, step) for step in wave])}" for number, wave in enumerate(plan.waves, 1)
-    ] or ["nothing is left to do but to see it ready"]
+    return [f"{number}. {listed(_wave(plan, wave))}" for number, wave in enumerate(plan.waves, 1)] or [
+        "nothing is left to do but to see it ready"
+    ]
 
 
-def _step(plan: Plan, step: Step) -> str:
-    label = plan.goal.topology[step.workload].label
+def _wave(plan: Plan, wave: Sequence[Step]) -> list[str]:
+    """Each change of a count by itself, everything else by what is done to how many of what."""
+    scaling = [_scaling(plan, step) for step in wave if step.action in SCALING]
+    others = dict.fromkeys(step.action for step in wave if step.action not in SCALING)
+    return scaling + [DONE_TO[action].format(_counted(wave, action)) for action in others]
+
+
+def _scaling(plan: Plan, step: Step) -> str:
+    label = plan.goal.topology[step.ref].label
     match step.action:
         case Action.SCALE_TO_ZERO:
             return f"{label} {step.replicas} → 0"
         case Action.SCALE_UP:
             return f"{label} 0 → {step.replicas}"
-        case Action.ROLLOUT_RESTART:
+        case _:
             return f"{label} ×{step.replicas}"
+
+
+def _counted(wave: Sequence[Step], action: Action) -> str:
+    """3 StatefulSets and 1 Service."""
+    kinds = Counter(step.ref.kind for step in wave if step.action is action)
+    return listed([f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()])
 
 
 def effect(plan: Plan) -> str:
     """What it means for the API traffic."""
     return TRAFFIC[plan.on_traffic]
+
+
+def fate(plan: Plan) -> list[str]:
+    """What becomes of data and addresses, a line each."""
+    match plan.verb:
+        case Verb.DELETE:
+            return ways_back(plan)
+        case Verb.RESTORE:
+            return [_bound_again(plan), *_addresses(plan)]
+        case _:
+            return [VOLUMES]
+
+
+def ways_back(plan: Plan) -> list[str]:
+    """For each volume how its data come back, and why not otherwise; then what is given up."""
+    lines = ["*Ways back*, of each volume: it is kept (Retain), and a restore binds it again: the same bytes"]
+    lines += [
+        f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
+        for one in plan.goal.volumes
+    ]
+    lines.append("No snapshots: this bot does not take any yet, so the loss of a volume itself has no way back.")
+    never = [claim for claim in plan.goal.claims if not claim.volume]
+    lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]
+    lines.append(
+        "The objects are written down in Secrets of the namespace: whoever removes the namespace removes that way back."
+    )
+    return lines + _addresses(plan) + _staying(plan)
+
+
+def _uid(plan: Plan, volume: Volume) -> str:
+    """The claim's, where the volume's name does not have it: a provisioner calls a volume pvc-UID."""
+    claim = next(claim for claim in plan.goal.claims if claim.name == volume.claim)
+    return "" if claim.uid in volume.name else f", the claim's uid {quoted(claim.uid)}"
+
+
+def _bound_again(plan: Plan) -> str:
+    return f"{len(plan.goal.volumes)} kept volumes are bound to claims of their old names: the same bytes, no copying."
+
+
+def _addresses(plan: Plan) -> list[str]:
+    given_up = [part for part in plan.goal.parts if part.addresses]
+    what = "is given up" if plan.verb is Verb.DELETE else "was given up: the new one may be another"
+    return [
+        f":warning: the address {quoted(', '.join(part.addresses))} of {quoted(part.ref.name)} {what}; "
+        "DNS that names it has to follow"
+        for part in given_up
+    ]
+
+
+def _staying(plan: Plan) -> list[str]:
+    return [
+        f":information_source: {quoted(part.ref.name)} stays with its address {quoted(', '.join(part.addresses))}"
+        for part in plan.goal.staying
+    ]
 
 
 def cautions(plan: Plan) -> list[str]:

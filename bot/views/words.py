@@ -1,18 +1,115 @@
 """The words for verbs, times and people that every view shares."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bot.views.blocks import escape
+from bot.views.blocks import escape, quoted
+from lifecycle.decide.delete import CAPTURE
 from lifecycle.model import Person, Verb
 from lifecycle.operation import Goal
 
-DOING = {Verb.STOP: "Stopping", Verb.START: "Starting", Verb.RESTART: "Restarting"}
-DONE = {Verb.STOP: "Stopped", Verb.START: "Started", Verb.RESTART: "Restarted"}
-ARRIVED = {Verb.STOP: "stopped", Verb.START: "ready", Verb.RESTART: "restarted and ready"}
+DOING = {
+    Verb.STOP: "Stopping",
+    Verb.START: "Starting",
+    Verb.RESTART: "Restarting",
+    Verb.DELETE: "Deleting",
+    Verb.RESTORE: "Restoring",
+}
+DONE = {
+    Verb.STOP: "Stopped",
+    Verb.START: "Started",
+    Verb.RESTART: "Restarted",
+    Verb.DELETE: "Deleted",
+    Verb.RESTORE: "Restored",
+}
+REACHED = {
+    Verb.STOP: "stopped",
+    Verb.START: "ready",
+    Verb.RESTART: "restarted and ready",
+    Verb.DELETE: "deleted",
+    Verb.RESTORE: "as it was",
+}
+"""What the cluster is when the verb's goal was seen."""
+ARRIVED = {
+    "down": "stopped",
+    "up": "ready",
+    "rolling": "restarted and ready",
+    "capture": "written down",
+    "keep": "set to Retain",
+    "remove": "removed",
+    "remove-claims": "removed",
+    "up-again": "ready again",
+    "make": "made",
+    "bind": "bound as before",
+    "give-back": "with the reclaim policy of before",
+}
+"""What an object is at the end of a phase."""
+PHASES = {
+    "down": "components down",
+    "up": "components up",
+    "capture": "every object written down",
+    "keep": "volumes kept",
+    "remove": "objects removed",
+    "remove-claims": "claims removed",
+    "up-again": "components up again",
+    "make": "objects made",
+    "bind": "claims bound to their old volumes",
+    "give-back": "volumes' policies given back",
+}
+"""A phase of an operation that has several, by its end."""
+COUNTED = frozenset({"secret", "service", "configmap"})
+"""There are dozens, and nobody looks for one of them."""
+KINDS = {"persistentvolumeclaim": "claim", "persistentvolume": "volume", "configmap": "config map"}
+SEVERAL = {"persistentvolumeclaim": "claims {}", "persistentvolume": "the volumes of {}"}
+"""One word for all of a kind, before the names of their claims."""
+
+
+def object_label(goal: Goal, name: str) -> str:
+    """An object by the word that people use; ``name`` is a Ref's text.
+
+    A workload's component, a volume's claim, the capture, else kind and name; escaped.
+    """
+    if name == str(CAPTURE):
+        return "the capture"
+    workload = next((one for one in goal.topology if str(one.ref) == name), None)
+    if workload:
+        return workload.label
+    volume = next((one for one in goal.volumes if str(one.ref) == name), None)
+    if volume:
+        return f"the volume of {quoted(volume.claim)}"
+    kind, _, own = name.partition("/")
+    return quoted(f"{KINDS.get(kind, kind)} {own}")
+
+
+def object_labels(goal: Goal, names: Sequence[str]) -> list[str]:
+    """Objects as people want to read of them: claims and volumes together, of Secrets and the like only how many."""
+    kinds = {name: "" if name == str(CAPTURE) else name.partition("/")[0] for name in names}
+    counted = Counter(kind for kind in kinds.values() if kind in COUNTED)
+    single = [object_label(goal, name) for name, kind in kinds.items() if kind not in {*COUNTED, *SEVERAL}]
+    together = [_together(goal, kind, [name for name in names if kinds[name] == kind]) for kind in SEVERAL]
+    return [
+        *single,
+        *filter(None, together),
+        *(f"{count} {KINDS.get(kind, kind)}{'s' if count > 1 else ''}" for kind, count in counted.items()),
+    ]
+
+
+def _together(goal: Goal, kind: str, names: Sequence[str]) -> str:
+    """Claims, or volumes; empty where there are none. All that there are, is said so: their names are on the plan."""
+    if len(names) < 2:
+        return "".join(object_label(goal, name) for name in names)
+    known = {str(ref) for ref in (*(one.ref for one in goal.claims), *(one.ref for one in goal.volumes))}
+    if set(names) == {name for name in known if name.startswith(f"{kind}/")}:
+        return f"all {len(names)} {KINDS[kind]}s"
+    claim_of = {str(volume.ref): volume.claim for volume in goal.volumes}
+    return SEVERAL[kind].format(listed([claim_of.get(name, name.partition("/")[2]) for name in names]))
 
 
 def part_of(cluster: str, goal: Goal) -> str:
     """What an operation is about: the cluster, or of a restart the one component that it was asked for."""
+    if goal.is_wide:
+        return cluster
     labels = {workload.component for workload in goal.scope}
     whole = {workload.component for workload in goal.topology} - {goal.topology[ref].component for ref in goal.left}
     return f"{labels.pop()} of {cluster}" if len(labels) == 1 < len(whole) else cluster

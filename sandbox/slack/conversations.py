@@ -2,7 +2,7 @@
 
 from sandbox.slack import payloads
 from sandbox.slack.asking import Asked, SlackError, missing, page
-from sandbox.slack.workspace import Channel, Json, Message
+from sandbox.slack.workspace import Channel, Json, Message, User, Workspace
 
 KINDS = {"public_channel": "channels", "private_channel": "groups", "im": "im", "mpim": "mpim"}
 
@@ -33,8 +33,11 @@ def _is_listed(place: Channel, kinds: list[str], asked: Asked) -> bool:
 
 def open_direct(asked: Asked) -> Json:
     asked.needs_scope("im:write")
+    known: Json = {"no_op": True, "already_open": True}
     if asked.text("channel"):
         place = asked.channel()
+        if not place.im_of:
+            raise SlackError("method_not_supported_for_channel_type")
     else:
         people = [one for one in asked.text("users").split(",") if one]
         if not people:
@@ -43,11 +46,23 @@ def open_direct(asked: Asked) -> Json:
             raise SlackError("user_not_found")
         if len(people) > 1:
             asked.needs_scope("mpim:write")
-        if asked.workspace.users[people[0]].deleted:
-            raise SlackError("user_disabled")
-        place = asked.workspace.direct(people[0])
+        person = asked.workspace.users[people[0]]
+        _refuse_unreachable(person, asked.workspace)
+        if not any(one.im_of == person.id for one in asked.workspace.channels.values()):
+            known = {}
+        place = asked.workspace.direct(person.id)
     shown = payloads.channel(place, asked.workspace)
-    return {"channel": shown if asked.flag("return_im") else {"id": place.id}}
+    return {**known, "channel": shown if asked.flag("return_im") else {"id": place.id}}
+
+
+def _refuse_unreachable(person: User, workspace: Workspace) -> None:
+    if person.deleted:
+        raise SlackError("user_disabled")
+    if person.is_bot:
+        raise SlackError("cannot_dm_bot")
+    both = {person.id, workspace.bot_user_id}
+    if person.is_stranger and not any(both <= one.members for one in workspace.channels.values()):
+        raise SlackError("invalid_user_combination")
 
 
 def members(asked: Asked) -> Json:

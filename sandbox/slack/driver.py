@@ -78,6 +78,13 @@ class Person:
         said = [one for one in self._workspace.messages if one.channel == place.id and not one.deleted]
         return [one for one in said if one.only_for in (None, self.id)]
 
+    @property
+    def direct_messages(self) -> list[Message]:
+        """What the bot has written to this person directly, replies too, in order."""
+        places = {one.id for one in self._workspace.channels.values() if one.im_of == self.id}
+        said = [one for one in self._workspace.messages if one.channel in places and not one.deleted]
+        return [one for one in said if one.user == self._workspace.bot_user_id]
+
     async def types(self, text: str, channel: str) -> Reply:
         """A slash command; back when it is acked or given up. What the ack itself says is posted."""
         if not text.startswith("/"):
@@ -99,6 +106,17 @@ class Person:
         LookupError where there is no such button to see. A confirmation dialog is confirmed."""
         return await self.sends(self.press_payload(button, on, block))
 
+    async def opens(self, button: str, on: Message | View, block: str | None = None, timeout: float = 5.0) -> View:  # noqa: ASYNC109 - says what for
+        """A click on a button that opens a modal, and the modal. TimeoutError when none comes."""
+        before = self.modal
+        reply = await self.presses(button, on, block)
+
+        def opened(_: "SlackSandbox") -> View | None:
+            return self.modal if self.modal is not before else None
+
+        what = f"the modal that {button!r} opens for {self.name} (the click: {reply.failed or 'acked'})"
+        return await self._slack.until(opened, timeout, what)
+
     def press_payload(self, button: str, on: Message | View, block: str | None = None) -> Json:
         """The payload that `presses` would send now, for a test to keep, forge and give to `sends`."""
         return self._click(button, on, block, self._path_of(on))
@@ -109,11 +127,12 @@ class Person:
         return await self._deliver("interactive", payload, path)
 
     async def submits(self, view: View, values: Mapping[str, Any] | None = None) -> Reply:
-        """Fills a modal in and submits it; values are given by action_id or block_id.
+        """Fills a modal in and submits it; values are given by action_id or block_id. What was typed before stays.
         ValueError where Slack's own client would not send the form."""
+        self._refuse_unseen(view)
         if self._workspace.view(view.id) is not view:
             raise LookupError(f"the modal {view.title!r} is no longer open")
-        view.state = forms.filled(view.blocks, values or {})
+        view.state = forms.filled(view.blocks, values or {}, view.state)
         view.errors = {}
         reply = await self._deliver("interactive", payloads.submission(self.user, view, self._workspace))
         if not reply.timed_out:
@@ -122,12 +141,16 @@ class Person:
 
     async def closes(self, view: View) -> None:
         """Closes a modal; the app hears of it only where it asked to."""
+        self._refuse_unseen(view)
         stack = self._workspace.modals.get(self.id, [])
-        if view in stack:
+        clears = bool(view.content.get("clear_on_close"))
+        if clears:
+            stack.clear()
+        elif view in stack:
             stack.remove(view)
         self._workspace.changes.tell()
         if view.content.get("notify_on_close"):
-            payload = payloads.closing(self.user, view, self._workspace, cleared=False)
+            payload = payloads.closing(self.user, view, self._workspace, cleared=clears)
             await self._deliver("interactive", payload)
 
     def says(self, text: str, channel: str, thread: Message | None = None) -> Message:
@@ -165,10 +188,15 @@ class Person:
 
     def _path_of(self, on: Message | View) -> str:
         if isinstance(on, View):
+            self._refuse_unseen(on)
             return ""
         if on.deleted or on.only_for not in (None, self.id):
             raise LookupError(f"{self.name} does not see this message")
         return self._workspace.new_response_url(self.id, self._place(on.channel).id, on)
+
+    def _refuse_unseen(self, view: View) -> None:
+        if view.user != self.id:
+            raise LookupError(f"{self.name} does not see this view")
 
     def _click(self, wanted: str, on: Message | View, block_id: str | None, path: str) -> Json:
         blocks = [one for one in on.blocks if block_id in (None, one["block_id"])]
@@ -220,6 +248,8 @@ class Person:
             modals.push(self.id, self._checked(body), self._workspace)
         elif action == "clear":
             stack.clear()
+        elif action is not None:
+            refuse_faults("invalid_arguments", [f"unknown response_action: {action}"])
         elif view in stack:
             stack.remove(view)
         self._workspace.changes.tell()
@@ -316,7 +346,8 @@ class SlackSandbox:
         raise LookupError(f"there is no {name!r} in the workspace, only {names}")
 
     def people(self) -> list[Person]:
-        return [self.person(user_id) for user_id in self._everybody()]
+        """Whoever can sit at a keyboard: no bots, nobody deactivated."""
+        return [one for one in map(self.person, self._everybody()) if not one.user.deleted]
 
     def channel(self, name: str) -> Channel:
         """By id, name or #name."""

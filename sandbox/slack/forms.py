@@ -4,25 +4,38 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.slack.blocks import interactive
-from sandbox.slack.workspace import Json
 
+Json = dict[str, Any]
 Fill = Callable[[Json, Any], Json]
 
 
-def filled(blocks: list[Json], values: Mapping[str, Any]) -> Json:
-    """The state for these values by action_id or block_id. ValueError names what is left empty, unknown or too long."""
+def filled(blocks: list[Json], values: Mapping[str, Any], before: Mapping[str, Any]) -> Json:
+    """The state for these values by action_id or block_id: an empty one clears the field, and a field without one
+    stays as it was in the state before. ValueError names what is left empty, unknown or too long."""
     _refuse_unknown(blocks, values)
     state: Json = {}
     for block in blocks:
         for element in interactive(block):
             given = next((values[key] for key in (element["action_id"], block["block_id"]) if key in values), None)
-            entry = _entry(element, given)
+            earlier = before.get(block["block_id"], {}).get(element["action_id"])
+            entry = earlier if given is None and earlier else _entry(element, given)
             if entry is None:
                 continue
             if block["type"] == "input" and not block.get("optional") and _is_empty(entry):
                 raise ValueError(f"{block['label']['text']!r} must be filled in")
             state.setdefault(block["block_id"], {})[element["action_id"]] = entry
     return state
+
+
+def kept(blocks: list[Json], state: Mapping[str, Any]) -> Json:
+    """Of a view's state what its new blocks keep: the fields of the same block_id, action_id and type."""
+    same: Json = {}
+    for block in blocks:
+        for element in interactive(block):
+            entry = state.get(block["block_id"], {}).get(element["action_id"])
+            if entry and entry["type"] == element["type"]:
+                same.setdefault(block["block_id"], {})[element["action_id"]] = entry
+    return same
 
 
 def _refuse_unknown(blocks: list[Json], values: Mapping[str, Any]) -> None:
@@ -48,7 +61,9 @@ def _text(element: Json, value: Any) -> Json:
 
 
 def _one_option(element: Json, value: Any) -> Json:
-    return {"selected_option": element.get("initial_option") if value is None else _option(element, value)}
+    if value is None:
+        return {"selected_option": element.get("initial_option")}
+    return {"selected_option": _option(element, value) if value else None}
 
 
 def _many_options(element: Json, value: Any) -> Json:
@@ -68,7 +83,7 @@ def _option(element: Json, value: Any) -> Json:
 
 
 def _plainly(result: str, initial: str) -> Fill:
-    return lambda element, value: {result: element.get(initial) if value is None else value}
+    return lambda element, value: {result: element.get(initial) if value is None else value or None}
 
 
 FILLS: dict[str, Fill] = {

@@ -26,6 +26,10 @@ EMOJI = {
     "bell": "🔔",
     "camera_with_flash": "📸",
     "wastebasket": "🗑️",
+    "checkered_flag": "🏁",
+    "raised_hand": "✋",
+    "recycle": "♻️",
+    "leftwards_arrow_with_hook": "↩️",
 }
 TASK_SIGNS = {"pending": "○", "in_progress": "◐", "complete": "●", "error": "✗"}
 ANGLED = re.compile(r"<([^<>]*)>")

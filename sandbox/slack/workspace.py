@@ -9,6 +9,7 @@ from typing import Any
 
 from sandbox.slack.blocks import interactive
 from sandbox.slack.clock import Clock
+from sandbox.slack.forms import kept
 
 Json = dict[str, Any]
 
@@ -276,6 +277,7 @@ class Workspace:
 
     def replace_view(self, view: View, content: Json) -> None:
         view.content = {**content, "blocks": self.with_ids(content["blocks"])}
+        view.state = kept(view.blocks, view.state)
         view.hash = self.new_hash()
         view.errors = {}
         self.changes.tell()

@@ -14,14 +14,17 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.projector import Pace, Projector
+from bot.subjects import Subjects
 from bot.views import operation as views
 from lifecycle.decide import stop
 from lifecycle.model import Component, Place, Target
 from lifecycle.operation import Operation, Outcome, State
 from sandbox import slack
 from sandbox.slack import Limits, Message, SlackSandbox
+from storage.approvals import Approvals
 from storage.database import Database, open_database
 from storage.messages import Messages
+from storage.operations import Operations
 from tests.fakes import values
 from tests.fakes.values import planned
 from tests.storage.conftest import StandingClock, Store
@@ -58,8 +61,9 @@ class House:
         self, pace: Pace = FAST, messages: Messages | None = None, database: Database | None = None
     ) -> Projector:
         database = database or self.store.database
-        operations = type(self.store.operations)(database, self.store.clock)
-        return Projector(self.client, database, messages or Messages(database), operations, time.monotonic, pace)
+        subjects = Subjects(Operations(database, self.store.clock), Approvals(database, self.store.clock))
+        messages = messages or Messages(database)
+        return Projector(self.client, database, messages, subjects.find, time.monotonic, pace)
 
     async def begun(self, identity: str = "op-000001", channel: str = "C0OPS") -> Operation:
         """Recorded and taken; each is of another cluster."""

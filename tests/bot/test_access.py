@@ -1,13 +1,15 @@
 """Who may do what: one table per rule, denied by default."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from bot.access import Access, DirectoryUnavailable, Profile, Role, Undecided
 from bot.settings import ClusterSettings
+from lifecycle.approval import Terms
 from lifecycle.errors import NotAllowed
-from lifecycle.model import Person
+from lifecycle.model import Person, Verb
 
 TEAM, ENTERPRISE = "T0HOME", "E0ORG"
 ALICE, BOB = Person(TEAM, "U0ALICE"), Person(TEAM, "U0BOB")
@@ -209,3 +211,71 @@ async def test_groups_are_asked_about_only_when_no_listed_id_decides() -> None:
     await Access(people, TEAM).require(ALICE, cluster(("@S0OPS", "U0ALICE")), OPERATOR)
     await Access(people, TEAM).require(ALICE, cluster(("@S0OPS",), ("*",)), VIEWER)
     assert people.asked == ["U0ALICE", "U0ALICE"]
+
+
+def approved_by(*tiers: tuple[str, ...]) -> ClusterSettings:
+    """Everybody is an operator, so that nobody is an approver for that."""
+    return replace(cluster(("U0ALICE", "U0BOB"), ("*",)), approval={Verb.STOP: Terms(1, tiers)})
+
+
+async def approver_refusal(people: People, configured: ClusterSettings, person: Person = ALICE) -> NotAllowed:
+    with pytest.raises(NotAllowed) as raised:
+        await Access(people, TEAM).require_approver(person, configured, Verb.STOP)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("tiers", "allowed"),
+    [
+        ((("U0ALICE",),), True),
+        ((("@S0OPS",),), True),
+        ((("U0BOB",), ("U0ALICE",)), True),
+        ((("@S0EMPTY",), ("@S0OPS",)), True),
+        ((), False),
+        ((("U0BOB",),), False),
+        ((("@S0EMPTY", "@S0UNKNOWN"),), False),
+        ((("*",),), False),
+    ],
+)
+async def test_an_approver_is_who_is_listed_for_it_and_nobody_else(
+    tiers: tuple[tuple[str, ...], ...], allowed: bool
+) -> None:
+    people, configured = People(GROUPS), approved_by(*tiers)
+    if allowed:
+        await Access(people, TEAM).require_approver(ALICE, configured, Verb.STOP)
+    else:
+        refused = await approver_refusal(people, configured)
+        assert str(refused).startswith("This is for approvers of a stop of prod: ")
+        assert refused.code == "not-allowed"
+
+
+@pytest.mark.parametrize("flag", ["deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger"])
+async def test_who_is_no_full_member_approves_nothing_even_if_listed(flag: str) -> None:
+    people = People(GROUPS, replace(MEMBER, **{flag: True}))
+    refused = await approver_refusal(people, approved_by(("U0ALICE", "@S0OPS")))
+    assert "even if they are listed" in str(refused)
+    await approver_refusal(people, approved_by(("U0ALICE",)), Person("T0OTHER", "U0ALICE"))
+
+
+async def test_who_left_the_group_a_moment_ago_approves_nothing() -> None:
+    people = People({"S0OPS": {"U0ALICE", "U0CAROL"}})
+    access, configured = Access(people, TEAM), approved_by(("@S0OPS",))
+    await access.require_approver(ALICE, configured, Verb.STOP)
+    people.groups = {"S0OPS": {"U0CAROL"}}
+    await approver_refusal(people, configured)
+    assert await access.still_approvers([ALICE, Person(TEAM, "U0CAROL")], configured, Verb.STOP) == {
+        Person(TEAM, "U0CAROL")
+    }
+
+
+@pytest.mark.parametrize(("retry", "ending"), [(True, " Try again in a minute."), (False, "")])
+async def test_an_unreadable_group_of_approvers_is_nobody_and_that_is_undecided(retry: bool, ending: str) -> None:
+    people, configured = People({"S0BAD": DirectoryUnavailable(retry)}), approved_by(("@S0BAD", "U0CAROL"))
+    refused = await approver_refusal(people, configured)
+    assert isinstance(refused, Undecided)
+    assert str(refused) == (
+        "This is for approvers of a stop of prod: group S0BAD, U0CAROL. "
+        f"Group S0BAD could not be read (no answer), so it grants nobody.{ending}"
+    )
+    with pytest.raises(Undecided):
+        await Access(people, TEAM).still_approvers([ALICE], configured, Verb.STOP)

@@ -35,6 +35,13 @@ OPERATING = tuple(
 )
 
 
+DELETING = tuple(
+    Role.of(rule)
+    for document in yaml.safe_load_all((ROOT / "deploy/rbac/delete.yaml").read_text())
+    for rule in document.get("rules", ())
+)
+
+
 @dataclass
 class Shell:
     """Runs the program's commands against a sandbox that this process serves."""
@@ -106,7 +113,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None:
-    shell.restricts(OPERATING)
+    shell.restricts((*OPERATING, *DELETING))
     code, lines = await shell.checks()
     assert code == 0
     assert lines == [
@@ -114,11 +121,22 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         "channel C0PROD: ok",
         "channel C0OPS: ok",
         f"cluster prod: ok, 7 workloads in sandbox/{tml.PROD_NAMESPACE}",
+        "cluster prod: delete and restore: granted",
         f"cluster staging: ok, 6 workloads in sandbox/{tml.STAGING_NAMESPACE}",
+        "cluster staging: delete and restore: granted",
     ]
     assert not shell.box.kubernetes.writes
     assert not shell.box.slack.sockets.open
     assert not (shell.box.folder / "tml-bot.db").exists()
+
+
+async def test_check_names_the_rights_that_delete_and_restore_lack_and_finds_no_problem_in_that(shell: Shell) -> None:
+    shell.restricts((*OPERATING, *(rule for rule in DELETING if rule.resources != ("persistentvolumes",))))
+    code, lines = await shell.checks()
+    assert code == 0
+    missing = ", ".join(f"{verb} persistentvolumes" for verb in ("get", "list", "watch", "patch"))
+    told = f"delete and restore: not granted ({missing}), see deploy/rbac/delete.yaml"
+    assert [line for line in lines if "restore" in line] == [f"cluster {name}: {told}" for name in ("prod", "staging")]
 
 
 async def test_check_names_all_that_is_wrong_in_one_line_each(shell: Shell) -> None:

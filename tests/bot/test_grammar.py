@@ -9,25 +9,32 @@ from hypothesis import strategies as st
 
 from bot.grammar import (
     USAGES,
+    Approvals,
+    Approve,
+    Change,
     Command,
+    Delete,
+    Deny,
     Help,
     History,
     List,
-    Options,
     PlanOf,
     Restart,
+    Restore,
     Start,
     Status,
     Stop,
     Whoami,
+    Withdraw,
     normalised,
     parse,
     unescaped,
 )
 from lifecycle.errors import NotUnderstood
-from lifecycle.model import Component, Verb
+from lifecycle.model import Component
 
 CLUSTERS = ("prod", "staging")
+PLAN = "plan stop|start|restart|delete|restore CLUSTER [...]"
 NOSQL, SQL, TM, REPORTING = Component.NOSQL, Component.SQL, Component.TM, Component.REPORTING
 
 
@@ -72,10 +79,28 @@ def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
         ("restart prod --downtime sql because it hangs", Restart("prod", SQL, downtime=True, reason="it hangs")),
         ("restart prod tm new certificates", Restart("prod", TM, reason="new certificates")),
         ("restart prod --downtime", Restart("prod", downtime=True)),
-        ("plan stop prod", PlanOf(Verb.STOP, "prod")),
-        ("plan stop prod because of nothing", PlanOf(Verb.STOP, "prod")),
-        ("plan start prod reporting=2", PlanOf(Verb.START, "prod", options=Options(counts={REPORTING: 2}))),
-        ("plan restart prod tm --downtime", PlanOf(Verb.RESTART, "prod", TM, Options(downtime=True))),
+        ("delete prod because it moves", Delete("prod", None, "it moves")),
+        ("delete prod", Delete("prod")),
+        ("delete prod it moves away", Delete("prod", None, "it moves away")),
+        ("delete prod --keep-services because it moves", Delete("prod", True, "it moves")),
+        ("delete prod --release-services because it moves", Delete("prod", False, "it moves")),
+        ("delete prod --release-services", Delete("prod", False)),
+        ("delete prod because --keep-services was typed", Delete("prod", None, "--keep-services was typed")),
+        ("restore prod", Restore("prod")),
+        ("restore prod because it was the wrong one", Restore("prod", "it was the wrong one")),
+        ("approve ap-7k2m9x prod", Approve("ap-7k2m9x", "prod")),
+        ("approve ap-7k2m9x elsewhere", Approve("ap-7k2m9x", "elsewhere")),
+        ("deny ap-7k2m9x", Deny("ap-7k2m9x")),
+        ("deny ap-7k2m9x not Today", Deny("ap-7k2m9x", "not Today")),
+        ("deny ap-7k2m9x because not Today", Deny("ap-7k2m9x", "not Today")),
+        ("withdraw ap-7k2m9x", Withdraw("ap-7k2m9x")),
+        ("approvals", Approvals()),
+        ("plan delete prod --keep-services because of nothing", PlanOf(Delete("prod", True))),
+        ("plan restore prod because of nothing", PlanOf(Restore("prod"))),
+        ("plan stop prod", PlanOf(Stop("prod"))),
+        ("plan stop prod because of nothing", PlanOf(Stop("prod"))),
+        ("plan start prod reporting=2", PlanOf(Start("prod", counts={REPORTING: 2}))),
+        ("plan restart prod tm --downtime", PlanOf(Restart("prod", TM, downtime=True))),
     ],
 )
 def test_a_line_means_one_command(text: str, command: Command) -> None:
@@ -109,6 +134,36 @@ def test_what_copy_and_paste_did_is_undone_in_the_words_and_left_in_the_reason(t
     assert parse(text, CLUSTERS) == command
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "AP-7K2M9X",
+        "`ap-7k2m9x`",
+        "*ap-7k2m9x*",
+        "_ap-7k2m9x_",
+        "(ap-7k2m9x)",
+        "ap-7k2m9x,",
+        "“AP–7k2m9x”",
+        "ap‑7k2m9x",
+        "\u200bap-7k2m9x",
+        "&lt;ap-7k2m9x&gt;",
+        "`*AP-7K2M9X*`.",
+        "ａｐ－７ｋ２ｍ９ｘ",
+    ],
+)
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("approve {} prod", Approve("ap-7k2m9x", "prod")),
+        ("approve {} `Prod`", Approve("ap-7k2m9x", "prod")),
+        ("deny {} not yet", Deny("ap-7k2m9x", "not yet")),
+        ("withdraw {}", Withdraw("ap-7k2m9x")),
+    ],
+)
+def test_an_id_is_understood_however_it_was_pasted(line: str, typed: str, command: Command) -> None:
+    assert parse(line.format(typed), CLUSTERS) == command
+
+
 def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
     assert parse("status eu–west—1", ("eu-west-1",)) == Status("eu-west-1")
 
@@ -128,7 +183,10 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
         ("whoim", "There is no command 'whoim'. Did you mean: /tml whoami"),
         ("histroy prod", "There is no command 'histroy'. Did you mean: /tml history"),
         ("--help", "There is no command '--help'. Did you mean: /tml help"),
-        ("plna stop prod", "There is no command 'plna'. It is written: /tml plan stop|start|restart CLUSTER [...]"),
+        (
+            "plna stop prod",
+            "There is no command 'plna'. It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]",
+        ),
         ("qqqq", "There is no command 'qqqq'. /tml help lists all there is."),
         ("prod stop", "The command comes first. Did you mean: /tml stop prod"),
         ("prod", "The command comes first. Did you mean: /tml status prod"),
@@ -144,9 +202,9 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
         ),
         ("stop", "Which cluster? Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]"),
         ("stop because x", "Which cluster? Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]"),
-        ("plan", "A plan of what? It is written: /tml plan stop|start|restart CLUSTER [...]"),
+        ("plan", "A plan of what? It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]"),
         ("plan stpo prod", "A plan of what? Did you mean: /tml plan stop prod"),
-        ("plan prod", "A plan of what? It is written: /tml plan stop|start|restart CLUSTER [...]"),
+        ("plan prod", "A plan of what? It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]"),
         ("start prod reporting=x", "'reporting=x': a count is a whole number from 0 to 99."),
         ("start prod reporting=", "'reporting=': a count is a whole number from 0 to 99."),
         ("start prod reporting=-1", "'reporting=-1': a count is a whole number from 0 to 99."),
@@ -193,7 +251,7 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
         ),
         (
             "plan stop prod --x",
-            "`stop` has no option '--x'. It is written: /tml plan stop|start|restart CLUSTER [...]",
+            "`stop` has no option '--x'. It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]",
         ),
         (
             "stop prod tm is slow",
@@ -209,6 +267,77 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
                 "If it belongs to the reason: /tml stop prod because staging"
             ),
         ),
+        ("delte prod because x", "There is no command 'delte'. Did you mean: /tml delete prod"),
+        (
+            "delete prdo --keep-services because x",
+            "There is no cluster 'prdo'. Did you mean: /tml delete prod --keep-services",
+        ),
+        (
+            "delete prod --keep-service because x",
+            "`delete` has no option '--keep-service'. Did you mean: /tml delete prod --keep-services",
+        ),
+        (
+            "delete prod --purge because x",
+            (
+                "`delete` has no option '--purge'. It is written: "
+                "/tml delete CLUSTER [--keep-services|--release-services] because REASON"
+            ),
+        ),
+        (
+            "delete prod --keep-services --release-services",
+            "Give one of --keep-services and --release-services, once.",
+        ),
+        (
+            "delete prod --keep-services --keep-services",
+            "Give one of --keep-services and --release-services, once.",
+        ),
+        (
+            "delete prod tm",
+            (
+                "`delete` takes one whole cluster, so 'tm' is too much here. "
+                "If it belongs to the reason: /tml delete prod because tm"
+            ),
+        ),
+        ("restor prod", "There is no command 'restor'. Did you mean: /tml restore prod"),
+        ("prod delete", "The command comes first. Did you mean: /tml delete prod"),
+        (
+            "restore prod --snapshot",
+            "`restore` has no option '--snapshot'. It is written: /tml restore CLUSTER [because REASON]",
+        ),
+        ("plan approve prod", f"A plan of what? It is written: /tml {PLAN}"),
+        (
+            "approve",
+            ("Which approval? /tml approvals lists those that wait. It is written: /tml approve ID CLUSTER"),
+        ),
+        (
+            "approve ap-7k2m9x",
+            "Which cluster is it about? Type its name once more. It is written: /tml approve ID CLUSTER",
+        ),
+        (
+            "approve prod ap-7k2m9x",
+            "'prod' is no approval's id, such as ap-7k2m9x. Did you mean: /tml approve ap-7k2m9x prod",
+        ),
+        (
+            "approve prod",
+            "'prod' is no approval's id, such as ap-7k2m9x. It is written: /tml approve ID CLUSTER",
+        ),
+        (
+            "approve op-7k2m9x prod",
+            "'op-7k2m9x' is no approval's id, such as ap-7k2m9x. It is written: /tml approve ID CLUSTER",
+        ),
+        ("approve ap-7k2m9x prod now", "'now' is too much here. Did you mean: /tml approve ap-7k2m9x"),
+        ("aprove ap-7k2m9x prod", "There is no command 'aprove'. Did you mean: /tml approve ap-7k2m9x prod"),
+        ("aprove ap-7k2m9x", "There is no command 'aprove'. It is written: /tml approve ID CLUSTER"),
+        ("dney AP-7K2M9X", "There is no command 'dney'. Did you mean: /tml deny ap-7k2m9x"),
+        ("withdrawe `ap-7k2m9x`", "There is no command 'withdrawe'. Did you mean: /tml withdraw ap-7k2m9x"),
+        ("deny no", "'no' is no approval's id, such as ap-7k2m9x. It is written: /tml deny ID [REASON]"),
+        (
+            "withdraw ap-7k2m9x because",
+            "'because' is too much here. Did you mean: /tml withdraw ap-7k2m9x",
+        ),
+        ("aprovals", "There is no command 'aprovals'. Did you mean: /tml approvals"),
+        ("approvals prod", "'prod' is too much here. Did you mean: /tml approvals"),
+        ("deny ap-7k2m9x " + "x" * 501, "The reason has 501 characters; at most 500 are kept. Shorten it."),
         ("status prod staging", "'staging' is too much here. Did you mean: /tml status prod"),
         ("list prod", "'prod' is too much here. Did you mean: /tml list"),
         ("whoami because", "'because' is too much here. Did you mean: /tml whoami"),
@@ -271,6 +400,13 @@ def answer_to(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
         "plan {}",
         "stpo prod {}",
         "start prdo {}=1",
+        "delete prod --{}",
+        "approve {} prod",
+        "approve prod {}",
+        "approve ap-7k2m9x prod {}",
+        "aprove ap-7k2m9x {}",
+        "deny {}",
+        "withdraw ap-7k2m9x {}",
     ],
 )
 @pytest.mark.parametrize("sign", ["x", "<!channel> ", "`*_~ ", "ab "])
@@ -286,6 +422,7 @@ WORDS = st.sampled_from(
         *(usage.name for usage in USAGES),
         *CLUSTERS,
         *("tm", "sql", "nosql=2", "reporting=x", "because", "--downtime", "—downtime", "–", "stpo", "prdo"),
+        *("ap-7k2m9x", "AP-7K2M9X", "`ap-7k2m9x`", "--keep-services", "--release-services"),
         *("“prod”", "ＴＭ", "\u200b", "prod\u00a0tm", "&amp;", "<@U1|bob>", "`", "/tml"),
     ]
 )
@@ -304,7 +441,7 @@ def outcome(text: str) -> Command | str:
         command = parse(text, CLUSTERS)
     except NotUnderstood as error:
         return type(error).__name__
-    return dataclasses.replace(command, reason="") if isinstance(command, Stop | Start | Restart) else command
+    return dataclasses.replace(command, reason="") if isinstance(command, Change | Deny) else command
 
 
 @given(st.text(max_size=150) | LINES)

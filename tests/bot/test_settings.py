@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.settings import Settings, SettingsError, load_settings, settings_digest
-from lifecycle.model import Target
+from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
+from lifecycle.approval import Terms
+from lifecycle.model import Target, Verb
 
 BOT, APP = "xoxb-1111-BotSecret", "xapp-1-A1-AppSecret"
 TOKENS = {"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP}
@@ -27,6 +28,9 @@ clusters:
     viewers: ["*"]
     probe_url: https://api.example.com/mashping
     deadlines: {down: 10m, up: 45m, rolling: 1h30m}
+    approval:
+      delete: {approvers: ["@S0LEADS", U0BOB], needed: 2, next_approvers: ["@S0CHIEFS"], escalate_after: 3m}
+    keep_services: false
   staging:
     namespace: ml550
     environment: staging
@@ -60,6 +64,47 @@ def test_the_whole_file_is_read(tmp_path: Path) -> None:
     assert prod.channel == "C0PROD"
     assert (staging.channel, staging.target) == ("C0OPS", Target(None, "ml550"))
     assert (staging.operators, staging.viewers, staging.is_production) == ((), (), False)
+
+
+def test_who_approves_what_is_read(tmp_path: Path) -> None:
+    approval = load(tmp_path, WHOLE).clusters["prod"].approval
+    assert approval["delete"] == Terms(
+        needed=2,
+        tiers=(("@S0LEADS", "U0BOB"), ("@S0CHIEFS",)),
+        expires_after=timedelta(minutes=30),
+        execute_within=timedelta(minutes=10),
+        escalate_after=timedelta(minutes=3),
+        reason_required=True,
+    )
+    others = "expires: 1h, execute_within: 5m, reason_required: false"
+    written = load(tmp_path, cluster(approval=f"{{delete: {{approvers: [U0BOB], {others}}}}}"))
+    assert written.clusters["dev"].approval["delete"] == Terms(
+        needed=1,
+        tiers=(("U0BOB",),),
+        expires_after=timedelta(hours=1),
+        execute_within=timedelta(minutes=5),
+        reason_required=False,
+    )
+
+
+def test_an_approval_that_is_not_configured_can_be_given_by_nobody(tmp_path: Path) -> None:
+    written = load(tmp_path, SMALL).clusters["dev"].approval
+    assert dict(written) == dict(ClusterSettings("dev", "tml", "dev", "C0OPS").approval)
+    assert {verb: (terms.needed, terms.listed) for verb, terms in written.items()} == {"delete": (1, ())}
+    assert written["delete"].reason_required
+    assert [verb for verb in Verb if verb in written] == [Verb.DELETE]
+
+
+@pytest.mark.parametrize(("environment", "keeps"), [("production", True), ("Production", True), ("dev", False)])
+def test_a_delete_in_production_keeps_the_services(tmp_path: Path, environment: str, keeps: bool) -> None:
+    assert load(tmp_path, cluster(environment=environment)).clusters["dev"].keep_services is keeps
+    assert load(tmp_path, cluster(environment=environment, keep_services="true")).clusters["dev"].keep_services
+    assert not load(tmp_path, cluster(environment=environment, keep_services="false")).clusters["dev"].keep_services
+
+
+def test_what_a_delete_leaves_is_read(tmp_path: Path) -> None:
+    assert not load(tmp_path, WHOLE).clusters["prod"].keep_services
+    assert not load(tmp_path, SMALL).clusters["dev"].keep_services
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
@@ -108,6 +153,8 @@ def cluster(**lines: str) -> str:
 
 
 A_CLUSTER_NAME = "expected a cluster name of at most 40 characters a-z, 0-9 and -, not beginning with -"
+NOBODY = "expected user ids (U…/W…) or user groups (@S…): nobody could approve"
+TOO_FEW = "3 have to approve, but only 2 are listed; list more, or a group (@S…)"
 PROBLEMS = [
     (
         cluster(operators="[alice]"),
@@ -156,21 +203,71 @@ PROBLEMS = [
     ),
     (
         cluster(deadlines="{down: soon}"),
-        "6: clusters.dev.deadlines.down: expected a duration such as 90s, 10m or 1h30m, got 'soon'",
+        "6: clusters.dev.deadlines.down: expected a duration such as 90s, 10m, 1h30m or 7d, got 'soon'",
     ),
     (
         cluster(deadlines="{down: 0s}"),
-        "6: clusters.dev.deadlines.down: expected a duration such as 90s, 10m or 1h30m, got '0s'",
+        "6: clusters.dev.deadlines.down: expected a duration such as 90s, 10m, 1h30m or 7d, got '0s'",
     ),
     (
         cluster(deadlines="{down: 90}"),
-        "6: clusters.dev.deadlines.down: expected a duration such as 90s, 10m or 1h30m, got 90",
+        "6: clusters.dev.deadlines.down: expected a duration such as 90s, 10m, 1h30m or 7d, got 90",
     ),
     (
         cluster(deadlines="{rollin: 1h}"),
         "6: clusters.dev.deadlines.rollin: unknown phase, did you mean rolling?",
     ),
     (cluster(deadlines="10m"), "6: clusters.dev.deadlines: expected a mapping, got '10m'"),
+    (
+        cluster(approval="{delete: {approvers: [U0BOB], needed: 0}}"),
+        "6: clusters.dev.approval.delete.needed: expected at least 1: a delete always needs a second person",
+    ),
+    (
+        cluster(approval="{delete: {approvers: [U0BOB], needed: two}}"),
+        "6: clusters.dev.approval.delete.needed: expected a number of people, got 'two'",
+    ),
+    (
+        cluster(approval="{delete: {approvers: [U0BOB], needed: true}}"),
+        "6: clusters.dev.approval.delete.needed: expected a number of people, got the yes-or-no value true",
+    ),
+    *(
+        (
+            cluster(approval=f"\n      delete:\n        {written}"),
+            f"{line}: clusters.dev.approval.delete.approvers: {NOBODY}",
+        )
+        for written, line in (("approvers: []", 8), ("needed: 1", 7), ("next_approvers: [U0BOB]", 7))
+    ),
+    (
+        cluster(approval="{delete: {approvers: [U0BOB, U0BOB], next_approvers: [U0EVE], needed: 3}}"),
+        f"6: clusters.dev.approval.delete.approvers: {TOO_FEW}",
+    ),
+    (
+        cluster(approval="{delete: {approvers: [bob]}}"),
+        ("6: clusters.dev.approval.delete.approvers[0]: expected a user id (U…/W…) or a user group (@S…), got 'bob'"),
+    ),
+    (
+        cluster(approval="{delete: {approvers: [U0BOB], reason_required: 'no'}}"),
+        "6: clusters.dev.approval.delete.reason_required: expected true or false, got 'no'",
+    ),
+    (
+        cluster(approval="{delete: {approvers: [U0BOB], expire: 30m}}"),
+        "6: clusters.dev.approval.delete.expire: unknown key, did you mean expires?",
+    ),
+    (cluster(approval="{stop: {}}"), "6: clusters.dev.approval.stop: unknown key, known here: delete"),
+    (cluster(approval="{delete: }"), "6: clusters.dev.approval.delete: expected a mapping, got nothing"),
+    (cluster(approval="[U0BOB]"), "6: clusters.dev.approval: expected a mapping, got a list"),
+    *(
+        (
+            cluster(approval=f"{{{verb}: {{approvers: [U0BOB]}}}}"),
+            f"6: clusters.dev.approval.{verb}: unknown key, known here: delete",
+        )
+        for verb in ("restore", "start")
+    ),
+    (
+        cluster(approval="{delete: {approvers: [U0BOB], expires: '7'}}"),
+        "6: clusters.dev.approval.delete.expires: expected a duration such as 90s, 10m, 1h30m or 7d, got '7'",
+    ),
+    (cluster(keep_services="''"), "6: clusters.dev.keep_services: expected true or false, got ''"),
     (SMALL + "health_port: 99999\n", "6: health_port: expected a port between 0 and 65535, got 99999"),
     (
         SMALL + f"health_port: 0x{'9' * 5000}\n",
@@ -371,5 +468,14 @@ def test_the_digest_follows_the_file_and_no_secret(tmp_path: Path) -> None:
     first = settings_digest(load(tmp_path, WHOLE))
     assert settings_digest(load(tmp_path, WHOLE, TOKENS | {"SLACK_BOT_TOKEN": "xoxb-2"})) == first
     assert settings_digest(load(tmp_path, "# a remark\n" + WHOLE)) == first
-    for old, new in (("U0ALICE", "U0BOB"), ("45m", "44m"), ("eks-prod", "eks"), ("C0PROD", "C0Q"), ("9090", "9091")):
+    for old, new in (
+        ("U0ALICE", "U0BOB"),
+        ("45m", "44m"),
+        ("eks-prod", "eks"),
+        ("C0PROD", "C0Q"),
+        ("9090", "9091"),
+        ("keep_services: false", "keep_services: true"),
+        ("3m", "4m"),
+        ("S0CHIEFS", "S0X"),
+    ):
         assert settings_digest(load(tmp_path, WHOLE.replace(old, new))) != first

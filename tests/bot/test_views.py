@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -11,12 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.access import Role, Undecided
+from bot.desk import Hidden
+from bot.gate import ApprovedNotBegun
 from bot.grammar import LONGEST_REASON
 from bot.status import Line, Status
 from bot.views import answers, operation
+from bot.views import approval as cards
 from bot.views.blocks import BLOCK_LIMIT, Message, context, escape, message, preformatted, section
-from lifecycle import errors
-from lifecycle.decide import restart, start, stop
+from lifecycle import approval, errors
+from lifecycle.approval import Approval, ApprovalState, Decision, Terms
+from lifecycle.by_hand import kubectl
+from lifecycle.decide import PHASES, delete, restart, restore, start, stop
 from lifecycle.model import (
     Claim,
     Component,
@@ -24,25 +30,30 @@ from lifecycle.model import (
     Discovery,
     Exit,
     Finding,
+    Inventory,
+    Observed,
     Owner,
     OwnerKind,
+    Person,
     Traffic,
     Verb,
 )
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
-from lifecycle.plan import Plan, kubectl, plan
+from lifecycle.plan import Plan, plan, plan_of_return
 from lifecycle.topology import arranged
-from sandbox.slack.blocks import MESSAGE, faults_in_blocks
+from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
 from storage import proposals
 from storage.audit import Recorded
 from storage.proposals import Proposal, ProposalState
 from tests.fakes import values
 
+ENDS = 4
+"""The entries that tell of the end: only they read otherwise when it came."""
 LINK = "https://tml.slack.com/archives/C0PROD/p1?thread_ts=1.1&cid=C0PROD"
 LATER = values.NOW + timedelta(minutes=4)
 OWN_MARKUP = re.compile(
-    r"<@U0[A-Z]+>|<#C0[A-Z]+>|<!date\^\d+\^\{date_short_pretty\} \{time_secs\}\|[-0-9: ]+UTC>|"
+    r"<@U0[A-Z]+>|<!subteam\^S0[A-Z]+>|<#C0[A-Z]+>|<!date\^\d+\^\{date_short_pretty\} \{time_secs\}\|[-0-9: ]+UTC>|"
     r"<https://tml\.slack\.com/[^<>|]+\|[-A-Za-z0-9 ]+>"
 )
 """What the bot itself writes between angle brackets: people, channels, times, links to messages."""
@@ -74,8 +85,15 @@ class World:
         return replace(found, observed=replace(found.observed, workloads=states))
 
     def volumes(self, status: str = "Bound") -> tuple[Claim, ...]:
+        whole = self.word.encode("utf-8", "replace").decode()  # names are hashed, which takes no halves of characters
         return tuple(
-            replace(values.CLAIMS[0], name=f"{self.word}-{number}", status=status, storage_class=self.word)
+            replace(
+                values.CLAIMS[0],
+                name=f"{whole}-{number}",
+                uid=f"uid-{number}",
+                status=status,
+                storage_class=self.word,
+            )
             for number in range(self.claims)
         )
 
@@ -85,6 +103,9 @@ class World:
         return Diagnosis(tuple(Finding(f"pod/{self.word}", self.word, self.word, log) for _ in range(6)))
 
     def goal(self, verb: Verb) -> Goal:
+        return goal_of(self, verb)
+
+    def _goal(self, verb: Verb) -> Goal:
         match verb:
             case Verb.STOP:
                 return stop.goal(self.discovery)
@@ -92,8 +113,41 @@ class World:
                 return start.goal(self.down(), {}, {})
             case Verb.RESTART:
                 return restart.goal(self.discovery, None, downtime=True)
+            case Verb.DELETE:
+                return self.delete_goal(keeps_services=False)
+            case Verb.RESTORE:
+                return restore.goal(self.removal(), self.gone())
+
+    def delete_goal(self, *, keeps_services: bool) -> Goal:
+        found = self.discovery
+        parts = tuple(replace(part, addresses=(self.word,) if part.addresses else ()) for part in values.PARTS)
+        volumes = tuple(
+            values.volume_of(claim, name=f"pv-{claim.name}", capacity="10Gi") for claim in found.observed.claims
+        )
+        claims = tuple(replace(claim, volume=f"pv-{claim.name}") for claim in found.observed.claims)
+        found = replace(found, observed=replace(found.observed, claims=claims))
+        return delete.goal(found, Inventory(volumes, parts), keeps_services=keeps_services)
+
+    def removal(self) -> Operation:
+        """The delete that a restore undoes."""
+        goal = self.goal(Verb.DELETE).marked("op-delete")
+        done = Outcome(State.DONE)
+        return replace(values.operation(goal, "op-delete"), state=State.DONE, outcome=done, ended_at=LATER)
+
+    def gone(self) -> Observed:
+        """What is left after it: the capture and the volumes."""
+        kept = tuple(
+            replace(one, policy="Retain", phase="Released", kept_by="op-delete", policy_before="Delete")
+            for one in self.goal(Verb.DELETE).volumes
+        )
+        return Observed(values.NOW, {}, volumes=kept, capture="sha256-op-delete")
 
     def plan(self, verb: Verb) -> Plan:
+        return plan_of(self, verb)
+
+    def _plan(self, verb: Verb) -> Plan:
+        if verb is Verb.RESTORE:
+            return plan_of_return(self.goal(verb), values.TARGET, self.gone())
         return plan(self.goal(verb), self.down() if verb is Verb.START else self.discovery)
 
     def operation(self, verb: Verb, outcome: Outcome | None = None, **changes: Any) -> Operation:
@@ -151,20 +205,26 @@ class World:
 
     def entries(self, one: Operation) -> list[Recorded]:
         """Every kind of entry, in the order in which they come."""
+        return entries_of(self, one.verb, one.phase)
+
+    def _entries(self, verb: Verb, phase: str) -> list[Recorded]:
         told: list[tuple[str, Any]] = [
-            ("begun", {"plan": self.plan(one.verb)}),
+            ("begun", {"plan": self.plan(verb)}),
             ("taken", {"executor": self.word, "first": True}),
             ("taken", {"executor": self.word, "first": False}),
-            ("entered", {"phase": one.phase, "limit": 60}),
+            ("entered", {"phase": phase, "limit": 60}),
         ]
-        for step in (step for wave in self.plan(one.verb).waves for step in wave):
-            data = {"action": step.action, "kind": step.workload.kind, "name": step.workload.name}
+        for step in (step for wave in self.plan(verb).waves for step in wave):
+            data = {"action": step.action, "kind": step.ref.kind, "name": step.ref.name}
             data |= {"replicas": step.replicas, "uid": "uid", "attempts": 2, "undone": True}
             told += [("step", data), ("step-failed", {**data, "error": self.word}), ("step-done", data)]
-            told.append(("arrived", {"workloads": [str(step.workload)]}))
+            told.append(("arrived", {"phase": phase, "objects": [str(step.ref)]}))
+        told += [("passed", {"phase": one.name}) for one in PHASES[verb]]
+        failure = Outcome(State.FAILED, diagnosis=self.diagnosis, error=self.word)
+        told.append(("turned-back", {"failure": failure}))
         told += [("exit", Exit(self.word, "uid", self.word, code)) for code in (0, 1, 137)]
         told += [("slow", {"diagnosis": self.diagnosis}), ("slow", {"diagnosis": Diagnosis()})]
-        told += [("finished", {}), ("late", {"verb": one.verb}), ("a kind of next year", {})]
+        told += [("finished", {}), ("late", {"verb": verb}), ("a kind of next year", {})]
         return [recorded(seq, kind, to_plain(data)) for seq, (kind, data) in enumerate(told, 1)]
 
     def proposal(self, verb: Verb, state: ProposalState = ProposalState.OPEN) -> Proposal:
@@ -172,6 +232,15 @@ class World:
         return Proposal(
             "pr-000001", verb, "prod", {"text": self.word}, made.digest, values.ALICE, values.OPS, self.word,
             values.NOW, LATER, state, operation="op-000001" if state is ProposalState.ACCEPTED else None,
+        )  # fmt: skip
+
+    def approval(self, state: ApprovalState = ApprovalState.PENDING) -> Approval:
+        made, bob = self.plan(Verb.DELETE), Person("T0TML", "U0BOB")
+        said = (Decision(bob, state is not ApprovalState.DENIED, values.NOW, self.word),)
+        return Approval(
+            "ap-000001", Verb.DELETE, "prod", values.TARGET, values.ALICE, values.OPS, self.word, self.word,
+            made.digest, to_plain(made), Terms(2, (("@S0LEADS", "U0BOB"),)), values.NOW, state, said,
+            void_reason=self.word, operation="op-000001" if state is ApprovalState.EXECUTED else None,
         )  # fmt: skip
 
     def status(self, **changes: Any) -> Status:
@@ -183,6 +252,7 @@ class World:
     def views(self) -> Iterator[tuple[str, Message]]:
         """Every view there is."""
         yield from self.operation_views()
+        yield from self.approval_views()
         yield from self.refusals()
         for verb in Verb:
             made, proposal = self.plan(verb), self.proposal(verb)
@@ -213,6 +283,46 @@ class World:
         yield "the bot's database", answers.unrecorded()
         yield "this went wrong", answers.broken()
 
+    def approval_views(self) -> Iterator[tuple[str, Message]]:
+        for state in ApprovalState:
+            one = self.approval(state)
+            yield cards.headline(one)[:20], cards.live(one, [])
+            yield cards.headline(one)[:20], cards.bare(one)
+        pending = self.approval()
+        yield "asked for: delete prod (ap-", cards.requested(pending)
+        yield "your yes to ap-", cards.approved(pending)
+        yield "ap-000001 is denied", cards.ended(self.approval(ApprovalState.DENIED))
+        yield "prod has changed", cards.renewed(pending, pending, [self.word] * 60)
+        yield "open approvals", cards.open_ones([pending, self.approval(ApprovalState.APPROVED)] * 40)
+        yield "nothing that you may see", cards.open_ones([])
+        yield "prod: your yes or no", cards.notice(pending, LINK)
+        yield "prod: your yes or no", cards.notice(pending, None)
+        yield "slack did not open", cards.unopened(pending)
+        for entry in self.said():
+            if reply := cards.thread(pending, [entry]):
+                yield "", reply
+        yield ":white_check_mark:", cards.thread(pending, self.said()) or {}
+        for left in (self.gone(), replace(self.gone(), volumes=(), capture="")):
+            yield "prod is deleted", answers.deleted("prod", self.removal(), left)
+
+    def said(self) -> list[Recorded]:
+        """Every kind of entry of an approval."""
+        told: list[tuple[str, Any]] = [
+            ("approval-yes", {"reason": self.word}),
+            ("approval-yes", {"reason": ""}),
+            ("approval-no", {"reason": self.word}),
+            ("approval-withdrawn", {}),
+            ("approval-expired", {"approved": True}),
+            ("approval-expired", {"approved": False}),
+            ("approval-reminded", {"approvers": ["@S0LEADS", "U0BOB"]}),
+            ("approval-escalated", {"approvers": ["@S0LEADS", "U0BOB"]}),
+            ("approval-void", {"why": self.word}),
+            ("approval-executed", {"operation": "op-000001"}),
+            ("approval-asked", {}),
+            ("approval-approved", {}),
+        ]
+        return [replace(recorded(seq, kind, data), actor=values.ALICE) for seq, (kind, data) in enumerate(told, 1)]
+
     def operation_views(self) -> Iterator[tuple[str, Message]]:
         for _, one in self.outcomes():
             lead = {
@@ -223,7 +333,8 @@ class World:
             entries = self.entries(one)
             yield lead, operation.live(one, entries)
             yield lead, operation.bare(one)
-            for part in (entries[n : n + 20] for n in range(0, len(entries), 20)):
+            told = entries if one.state is State.RUNNING else entries[-ENDS:]
+            for part in (told[n : n + 20] for n in range(0, len(told), 20)):
                 if reply := operation.thread(one, part):
                     yield lead, reply
 
@@ -250,7 +361,46 @@ class World:
             proposals.NotYours(proposal),
             proposals.ProposalExpired(proposal),
             *(proposals.AlreadyDecided(one) for one in decided),
+            errors.Deleted(self.removal()),
+            errors.HalfDeleted(self.removal()),
+            errors.NothingToRestore(f"No: {self.word}"),
+            *self.refusals_of_approvals(),
         ]
+
+    def refusals_of_approvals(self) -> list[errors.Refused]:
+        asked, approved = self.approval(), self.approval(ApprovalState.APPROVED)
+        said = [
+            approval.ReasonMissing, approval.NobodyToAsk, approval.AskedAlready, approval.OwnRequest,
+            approval.NotAnApprover, approval.NotTheRequester, approval.SaidAlready, approval.WrongName,
+            approval.ApprovalExpired, approval.NotApproved, approval.PlanChanged, approval.DecidedMeanwhile,
+        ]  # fmt: skip
+        return [
+            *(kind(asked) for kind in said),
+            approval.AskedAlready(approved),
+            approval.ApprovalExpired(replace(approved, approved_at=values.NOW)),
+            approval.NotEntitled(approved, approved.approvers),
+            approval.NoSuchApproval(self.word),
+            approval.Elsewhere(),
+            ApprovedNotBegun(approved, errors.Retryable(self.word)),
+            ApprovedNotBegun(approved, errors.ClusterBusy("prod", "op-000001")),
+            Hidden(self.word),
+            *(approval.ApprovalDecided(self.approval(state)) for state in ApprovalState),
+        ]
+
+
+@cache
+def goal_of(world: World, verb: Verb) -> Goal:
+    return world._goal(verb)
+
+
+@cache
+def plan_of(world: World, verb: Verb) -> Plan:
+    return world._plan(verb)
+
+
+@cache
+def entries_of(world: World, verb: Verb, phase: str) -> list[Recorded]:
+    return world._entries(verb, phase)
 
 
 def recorded(seq: int, kind: str, data: Any) -> Recorded:
@@ -392,6 +542,185 @@ def test_the_buttons_of_a_failure_are_kept_when_a_message_has_to_be_cut() -> Non
     assert len(reply["blocks"]) == BLOCK_LIMIT
     assert reply["blocks"][-1]["type"] == "actions"
     assert "more" in str(reply["blocks"][-2])
+
+
+@pytest.mark.parametrize("word", ["patching", "<!channel>", "```\n<!channel>\n```", "&" * 4000, "x" * 10_000])
+@pytest.mark.parametrize("claims", [2, 60, 200])
+def test_slack_takes_the_dialog_however_much_there_is_to_say(word: str, claims: int) -> None:
+    one = replace(World(word, zones=3, claims=claims).approval(), cluster="a" * 40)
+    dialog = cards.modal(one)
+    assert faults_in_view(dialog) == []
+    assert [wrong_in(text) for text in texts(dialog)] == [[]] * len(list(texts(dialog)))
+    assert len(dialog["title"]["text"]) <= 24
+    inputs = [block for block in dialog["blocks"] if block["type"] == "input"]
+    assert [block["block_id"] for block in inputs] == ["name", "reason"], "however much has to be cut"
+    assert all(len(block["label"]["text"]) <= 150 for block in inputs)
+    assert dialog["private_metadata"] == one.id
+    for answer in (answers.deciding(), answers.broken(), cards.approved(one)):
+        assert faults_in_view(cards.told_in_modal(answer)) == []
+
+
+def test_a_delete_of_three_zones_and_sixty_claims_names_each_volume_and_its_way_back() -> None:
+    big = World("data-mysql-set-0", zones=3, claims=60)
+    card, dialog = words(cards.live(big.approval(), [])), "\n".join(texts(cards.modal(big.approval())))
+    for number in range(60):
+        line = f"• data-mysql-set-0-{number}: volume pv-data-mysql-set-0-{number}, 10Gi, the claim's uid uid-{number}\n"
+        assert line in f"{card}\n"
+        assert line in f"{dialog}\n"
+    thread = finish(replace(big.done(Verb.DELETE), phase="remove-claims"))
+    assert all(f"• data-mysql-set-0-{number} → pv-data-mysql-set-0-{number} (10Gi)" in thread for number in range(60))
+
+
+def test_the_buttons_of_a_card_are_kept_when_it_has_to_be_cut() -> None:
+    card = cards.live(World("&" * 500, zones=3, claims=60).approval(), [])
+    assert len(card["blocks"]) <= BLOCK_LIMIT
+    buttons, footer = card["blocks"][-2:]
+    assert [one["action_id"] for one in buttons["elements"]] == ["approve", "deny", "withdraw"]
+    assert "ap-000001" in str(footer)
+
+
+BUTTONS = {ApprovalState.PENDING: ["approve", "deny", "withdraw"], ApprovalState.APPROVED: ["run"]}
+HEADLINES = {
+    ApprovalState.PENDING: "Delete prod? Needs one more person's yes",
+    ApprovalState.APPROVED: "Approved, not begun: delete prod",
+    ApprovalState.EXECUTED: "Approved and begun: delete prod (op-000001)",
+    ApprovalState.DENIED: "Denied: delete prod. Nothing was done",
+    ApprovalState.EXPIRED: "Expired: delete prod. Nothing was done",
+    ApprovalState.WITHDRAWN: "Withdrawn: delete prod. Nothing was done",
+    ApprovalState.VOID: "Void: delete prod. Nothing was done",
+}
+
+
+@pytest.mark.parametrize("state", ApprovalState)
+def test_a_card_says_how_it_stands_and_has_the_buttons_that_do_something(state: ApprovalState) -> None:
+    card = cards.live(World("moving").approval(state), [])
+    assert card["text"] == HEADLINES[state]
+    shown = [one["action_id"] for block in card["blocks"] if block["type"] == "actions" for one in block["elements"]]
+    assert shown == BUTTONS.get(state, [])
+    assert ("*Ways back*" in words(card)) is (state in BUTTONS), "a plan that is not carried out is no news"
+    assert "<@U0ALICE> asks to delete *prod*, because moving" in words(card)
+    assert f"<@U0BOB> said {'no' if state is ApprovalState.DENIED else 'yes'}" in words(card)
+
+
+def test_a_plan_to_delete_says_of_each_volume_and_address_what_becomes_of_it() -> None:
+    world = World("203.0.113.7")
+    given_up = words(answers.plan("prod", world.plan(Verb.DELETE)))
+    assert "• 203.0.113.7-0: volume pv-203.0.113.7-0, 10Gi, the claim's uid uid-0\n" in given_up
+    assert "it is kept (Retain), and a restore binds it again: the same bytes" in given_up
+    assert "the address 203.0.113.7 of tm-svc is given up; DNS that names it has to follow" in given_up
+    (about,) = [line for line in given_up.splitlines() if "snapshot" in line.lower()]
+    assert about.startswith("No snapshots: this bot does not take any yet")
+    kept = plan(world.delete_goal(keeps_services=True), world.discovery)
+    staying = words(answers.plan("prod", kept))
+    assert ":information_source: tm-svc stays with its address 203.0.113.7" in staying
+    assert "given up" not in staying
+
+
+def test_a_plan_to_restore_says_that_the_same_bytes_come_back_and_the_address_may_not() -> None:
+    shown = words(answers.plan("prod", World("203.0.113.7").plan(Verb.RESTORE)))
+    assert "2 kept volumes are bound to claims of their old names: the same bytes" in shown
+    assert "was given up: the new one may be another; DNS that names it has to follow" in shown
+    assert "snapshot" not in shown.lower()
+    assert "API traffic comes back at the end" in shown
+
+
+def test_a_claim_without_a_volume_is_said_to_have_nothing_to_keep() -> None:
+    world = World("x")
+    made = world.plan(Verb.DELETE)
+    never = replace(made, goal=replace(made.goal, claims=(*made.goal.claims, Claim("spare", "uid-9", "Pending"))))
+    assert "• spare has no volume: there is nothing in it to keep" in words(answers.plan("prod", never))
+
+
+WIDE = [(verb, phase.name) for verb in (Verb.DELETE, Verb.RESTORE) for phase in PHASES[verb]]
+
+
+@pytest.mark.parametrize(("verb", "name"), WIDE)
+@pytest.mark.parametrize("failed", [False, True])
+def test_the_live_message_shows_how_far_each_phase_is(verb: Verb, name: str, failed: bool) -> None:
+    world, names = World("moving"), [phase.name for phase in PHASES[verb]]
+    at = names.index(name)
+    one = world.failed(verb, error="gone") if failed else world.operation(verb)
+    one = replace(one, phase=name)
+    phase = PHASES[verb][at]
+    objects = [str(ref) for ref in phase.objects(one.goal)]
+    entries = [recorded(seq, "passed", {"phase": passed}) for seq, passed in enumerate(names[:at], 1)]
+    entries.append(recorded(9, "arrived", {"phase": name, "objects": objects[:1]}))
+    shown = words(operation.live(one, entries))
+    assert [shown.count(mark) for mark in (":white_check_mark:", ":white_circle:")] == [at, len(names) - at - 1]
+    symbol = ":x:" if failed else ":hourglass_flowing_sand:"
+    assert f"{symbol} {operation.PHASES[name]}: 1 of {len(objects)}" in shown
+
+
+@pytest.mark.parametrize("verb", [Verb.DELETE, Verb.RESTORE])
+def test_what_is_done_is_shown_as_done_in_every_phase(verb: Verb) -> None:
+    names = [phase.name for phase in PHASES[verb]]
+    done = replace(World("moving").done(verb), phase=names[-1])
+    entries = [recorded(seq, "passed", {"phase": name}) for seq, name in enumerate(names[:-1], 1)]
+    shown = operation.live(done, entries)
+    assert words(shown).count(":white_check_mark:") == len(names) + 1
+    assert shown["text"].startswith("Deleted prod" if verb is Verb.DELETE else "Restored prod")
+
+
+@pytest.mark.parametrize("name", [phase.name for phase in PHASES[Verb.DELETE]])
+def test_a_failed_delete_says_what_was_removed_and_how_to_go_on(name: str) -> None:
+    failed = replace(World("moving").failed(Verb.DELETE, error="no answer"), phase=name)
+    thread = finish(failed)
+    if name in ("remove", "remove-claims"):
+        assert "`/tml restore prod` brings back what was removed; every volume is kept" in thread
+        assert "*Kept* 2 volumes" in thread
+    else:
+        assert "Nothing was removed, and nothing was rolled back." in thread
+        assert "`/tml delete prod because moving` once the cause is mended: it asks for a new approval" in thread
+    assert "it goes on from here" not in thread
+    reply = operation.thread(failed, [recorded(9, "finished", {})])
+    assert ("undo" in str(reply)) is (name in ("remove", "remove-claims"))
+
+
+@pytest.mark.parametrize("back_up", [None, True, False])
+def test_a_delete_that_turned_back_shows_whether_the_cluster_runs_again(back_up: bool | None) -> None:
+    world = World("moving")
+    failure = Outcome(State.FAILED, error="the volume stayed Delete")
+    entries = [recorded(1, "passed", {"phase": "down"}), recorded(2, "passed", {"phase": "capture"})]
+    one = replace(world.operation(Verb.DELETE), phase="up-again", failure=failure)
+    if back_up is not None:
+        outcome = replace(failure, back_up=back_up)
+        one = replace(one, state=State.FAILED, outcome=outcome, ended_at=LATER)
+    shown = words(operation.live(one, entries))
+    assert "volume" in shown
+    symbol = {None: ":hourglass_flowing_sand:", True: ":white_check_mark:", False: ":x:"}[back_up]
+    assert f"{symbol} components up again" in shown
+    assert ":white_circle:" not in shown, "the other phases never come"
+    if back_up is not None:
+        said = "*was started again*" if back_up else "*could not be started again*"
+        assert f"Nothing was removed. prod {said}." in finish(one)
+    told = operation.thread(one, [recorded(3, "turned-back", to_plain({"failure": failure}))])
+    assert "prod is not deleted, and nothing was removed" in str(told)
+
+
+def test_a_deleted_cluster_says_whether_it_can_be_brought_back() -> None:
+    world = World("moving")
+    whole = words(answers.deleted("prod", world.removal(), world.gone()))
+    assert "`/tml restore prod` brings it back" in whole
+    assert whole.count("Retain Released") == 2
+    lost = replace(world.gone(), volumes=world.gone().volumes[:1])
+    assert "not restorable as it is" in words(answers.deleted("prod", world.removal(), lost))
+    assert ":x: moving-1: volume pv-moving-1 is gone" in words(answers.deleted("prod", world.removal(), lost))
+    unwritten = words(answers.deleted("prod", world.removal(), replace(world.gone(), capture="")))
+    assert ":x: the capture is not whole" in unwritten
+    assert "not restorable as it is" in unwritten
+
+
+def test_the_thread_of_an_approval_says_who_said_what() -> None:
+    lines = words(cards.thread(WORLD.approval(), WORLD.said()) or {}).splitlines()
+    assert lines[:4] == [
+        ":white_check_mark: <@U0ALICE> said yes: patching",
+        ":white_check_mark: <@U0ALICE> said yes",
+        ":no_entry: <@U0ALICE> said no: patching. Nothing was done",
+        ":leftwards_arrow_with_hook: <@U0ALICE> took it back. Nothing was done",
+    ]
+    assert ":bell: still open, <!subteam^S0LEADS> and <@U0BOB>: it expires soon" in lines
+    assert ":bell: no decision yet, so these are asked now: <!subteam^S0LEADS> and <@U0BOB>" in lines
+    assert lines[-1] == ":arrow_forward: begun as op-000001"
 
 
 WORLD = World("patching")

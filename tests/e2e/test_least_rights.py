@@ -1,5 +1,7 @@
 """What the project says it needs is what it needs: the Role and the scopes that deploy/ names are enough."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import yaml
 
 import sandbox
 from bot.settings import load_settings
-from lifecycle.kube.rights import NEEDED, READING
+from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, READING, RESTORING
 from lifecycle.ports import Right
 from sandbox import CONTEXT, tml
 from sandbox.kubernetes.access import Identity, Role
@@ -17,12 +19,22 @@ from tests.e2e.town import SCALE, Town, bot, words_of
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
-def rules(name: str) -> list[dict[str, Any]]:
+def rules(name: str, kind: str = "Role") -> list[dict[str, Any]]:
     return next(
         document["rules"]
         for document in yaml.safe_load_all((DEPLOY / "rbac" / name).read_text())
-        if document["kind"] == "Role"
+        if document["kind"] == kind
     )
+
+
+def granted(found: list[dict[str, Any]]) -> set[Right]:
+    return {
+        Right(verb, group, resource)
+        for rule in found
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 def scopes() -> list[str]:
@@ -36,14 +48,15 @@ OPTIONAL = {Right("list", "autoscaling", "horizontalpodautoscalers"), Right("lis
 
 @pytest.mark.parametrize(("name", "asked"), [("role.yaml", NEEDED), ("look.yaml", READING)])
 def test_the_documented_roles_grant_what_is_asked_for_and_nothing_else(name: str, asked: tuple[Right, ...]) -> None:
-    granted = {
-        Right(verb, group, resource)
-        for rule in rules(name)
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert granted == {*asked} | OPTIONAL
+    assert granted(rules(name)) == {*asked} | OPTIONAL
+
+
+def test_with_the_roles_for_a_delete_it_is_all_that_a_delete_and_a_restore_ask_for_and_nothing_else() -> None:
+    of_the_cluster = granted(rules("delete.yaml", "ClusterRole"))
+    assert {right.resource for right in of_the_cluster} == CLUSTER_WIDE
+    in_the_namespace = granted(rules("role.yaml")) | granted(rules("delete.yaml"))
+    assert in_the_namespace | of_the_cluster == {*DELETING, *RESTORING} | OPTIONAL
+    assert not granted(rules("role.yaml")) & granted(rules("delete.yaml")), "each right is granted once"
 
 
 def test_the_documented_role_can_write_nothing_but_workloads_and_the_lease() -> None:
@@ -71,6 +84,47 @@ def test_the_manifest_for_kubernetes_brings_a_configuration_that_needs_no_kubeco
     assert [cluster.context for cluster in settings.clusters.values()] == [None]
     volumes = deployment["spec"]["template"]["spec"]["volumes"]
     assert {"name": "config", "configMap": {"name": config["metadata"]["name"]}} in volumes
+
+
+@asynccontextmanager
+async def allowed(folder: Path, *names: str) -> AsyncIterator[Town]:
+    """With these files' Roles in staging, their ClusterRoles, and the documented scopes; nothing more."""
+    async with sandbox.start(folder, time_scale=SCALE, limits=None, scopes=scopes()) as box:
+        found = [Role.of({**rule, "namespaces": [tml.STAGING_NAMESPACE]}) for name in names for rule in rules(name)]
+        if "delete.yaml" in names:
+            found += [Role.of(rule) for rule in rules("delete.yaml", "ClusterRole")]
+        box.kubernetes.server.tokens["least"] = Identity("system:serviceaccount:tml-bot:tml-bot", tuple(found))
+        configuration = box.write_configuration()
+        box.kubernetes.kubeconfig(box.kubeconfig, {CONTEXT: tml.STAGING_NAMESPACE}, {CONTEXT: "least"})
+        async with bot(box, configuration):
+            yield Town(box)
+
+
+async def test_a_delete_and_its_restore_run_with_the_documented_roles_and_scopes_and_nothing_more(
+    tmp_path: Path,
+) -> None:
+    async with allowed(tmp_path, "role.yaml", "delete.yaml") as place:
+        _, card = await place.asks("alice", "delete staging because it moves", "ops")
+        live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+        await place.until_says(live, "Deleted staging")
+        back = await place.operation(words_of(await place.types("alice", "restore staging")), "ops")
+        await place.until_says(back, "Restored staging")
+        dm = place.box.slack.person("carol").direct_messages
+        assert "your yes or no to a delete is asked for" in words_of(dm[0])
+
+
+async def test_without_the_roles_for_it_a_delete_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    async with allowed(tmp_path, "role.yaml") as place:
+        for words in ("delete staging because it moves", "plan delete staging"):
+            answer = words_of(await place.types("alice", words))
+            assert "does not let the bot delete in ml550-staging" in answer
+            for right in (*(right for right in DELETING if right not in NEEDED),):
+                assert str(right) in answer, words
+            assert "deploy/rbac" in answer
+        assert "waits for an approval" in words_of(await place.types("alice", "approvals"))
+        assert place.posted("ops") == []
+        stopped = await place.orders("carol", "stop staging", "ops")
+        await place.until_says(stopped, "Stopped staging")
 
 
 async def test_the_main_job_runs_with_the_documented_role_and_scopes_and_nothing_more(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The whole bot on both sandboxes, as one test has it."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from storage.database import open_database
 FAST = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=0.6)
 SCALE = 0.002
 PATIENCE = 20.0
+LAST_WORDS = {"Deleted": "*Kept*", "FAILED to delete": "*Go on with*"}
+"""With what the thread of an operation ends, where that is not the table of its volumes."""
 
 
 @dataclass
@@ -60,15 +63,62 @@ class Town:
             if not message.is_reply and message.only_for is None
         ]
 
+    async def asks(self, person: str, words: str, channel: str = "prod") -> tuple[str, Message]:
+        """Type what needs a second person; the approval's id and its card."""
+        answer = words_of(await self.types(person, words))
+        assert "Asked for: " in answer, answer
+        identity = approval_in(answer)
+        return identity, await self.card(identity, channel)
+
+    async def card(self, identity: str, channel: str = "prod") -> Message:
+        """The approval's card, once it stands in the channel."""
+
+        def posted(_slack: object) -> Message | None:
+            cards = [message for message in self.posted(channel) if f"{identity} · plan" in words_of(message)]
+            return cards[0] if cards else None
+
+        return await self.box.slack.until(posted, PATIENCE, f"the card of {identity}")
+
+    async def says_yes(self, person: str, card: Message, name: str, reason: str = "") -> str:
+        """Open the modal, type the name, submit; what its last page says."""
+        approver = self.box.slack.person(person)
+        view = await approver.opens("approve", card, timeout=PATIENCE)
+        reply = await approver.submits(view, {"name": name, "reason": reason})
+        if reply.timed_out:  # a busy machine: Slack says so in the modal, and people press once more
+            reply = await approver.submits(view)
+        assert not reply.failed, reply.failed
+        assert not reply.errors, reply.errors
+
+        def decided(_slack: object) -> str | None:
+            last = approver.modal
+            text = words_of_blocks(last.blocks) if last else "closed"
+            return None if "Looking at the cluster" in text else text
+
+        return await self.box.slack.until(decided, PATIENCE, "the modal's last page")
+
+    async def operation(self, text: str, channel: str = "prod") -> Message:
+        """The live message of the operation that an answer names."""
+        identity = operation_in(text)
+
+        def live(_slack: object) -> Message | None:
+            told = [message for message in self.posted(channel) if f"{identity} · " in words_of(message)]
+            return told[0] if told else None
+
+        return await self.box.slack.until(live, PATIENCE, f"the live message of {identity}")
+
     async def until_says(self, message: Message, start: str) -> None:
         """Wait until the live message's notification text begins so, and its thread has come to its end."""
 
         def said(_slack: object) -> bool:
             return message.text.startswith(start)
 
-        await self.box.slack.until(said, PATIENCE, f"{start!r}, but it says {message.text!r}")
+        try:
+            await self.box.slack.until(said, PATIENCE, f"{start!r}")
+        except TimeoutError as error:
+            raise AssertionError(f"not {start!r}, it says {message.text!r}\n{error}") from error
         if not start.startswith(("Stopping", "Starting", "Restarting")):
-            await self.until_thread(message, "*Volumes*")
+            ends = (end for verb, end in LAST_WORDS.items() if start.startswith(verb))
+            await self.until_thread(message, next(ends, "*Volumes*"))
 
     async def until_thread(self, message: Message, words: str) -> str:
         """Wait until the thread has these words; returns all of it."""
@@ -92,7 +142,25 @@ class Town:
 
 def words_of(message: Message) -> str:
     """All text of a message's blocks."""
-    return "\n".join(_texts(message.blocks))
+    return words_of_blocks(message.blocks)
+
+
+def words_of_blocks(blocks: Any) -> str:
+    return "\n".join(_texts(blocks))
+
+
+def approval_in(text: str) -> str:
+    return _identity("ap", text)
+
+
+def operation_in(text: str) -> str:
+    return _identity("op", text)
+
+
+def _identity(prefix: str, text: str) -> str:
+    found = re.search(rf"\b{prefix}-[0-9a-z]{{6}}\b", text)
+    assert found, f"no {prefix}-… in {text!r}"
+    return found[0]
 
 
 def _texts(value: Any) -> list[str]:
@@ -104,13 +172,17 @@ def _texts(value: Any) -> list[str]:
 
 @asynccontextmanager
 async def town(
-    folder: Path, *, before: Callable[[Sandbox], None] | None = None, serve: bool = True
+    folder: Path,
+    *,
+    before: Callable[[Sandbox], None] | None = None,
+    configured: Callable[[Sandbox], Path] = Sandbox.write_configuration,
+    serve: bool = True,
 ) -> AsyncIterator[Town]:
     """Both sandboxes, and the bot in this process unless it is to run in one of its own."""
     async with sandbox.start(folder, time_scale=SCALE, limits=None) as box:
         if before:
             before(box)
-        configuration = box.write_configuration()
+        configuration = configured(box)
         if not serve:
             yield Town(box)
             return
@@ -122,3 +194,10 @@ async def town(
 async def bot(box: Sandbox, configuration: Path) -> AsyncIterator[None]:
     async with serving(load_settings(configuration, box.environ), FAST):
         yield
+
+
+def unhurried(box: Sandbox) -> Path:
+    """A configuration with deadlines that neither a busy machine nor the start of a next process uses up."""
+    path = box.write_configuration()
+    path.write_text(re.sub(r"(down|up): \d+s", r"\1: 60s", path.read_text()))
+    return path

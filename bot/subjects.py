@@ -1,0 +1,70 @@
+"""What is told in Slack: operations and approvals, their messages rendered from the record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.projector import Subject
+from bot.views import approval as approval_views
+from bot.views import operation as operation_views
+from bot.views.blocks import Message
+from lifecycle.approval import Approval
+from lifecycle.operation import Operation
+from storage.approvals import Approvals
+from storage.audit import Recorded
+from storage.operations import Operations
+
+
+@dataclass(frozen=True)
+class ToldOperation:
+    """Implements Subject."""
+
+    operation: Operation
+
+    @property
+    def since(self) -> datetime:
+        return self.operation.begun_at
+
+    def live(self, entries: Sequence[Recorded]) -> Message:
+        return operation_views.live(self.operation, entries)
+
+    def thread(self, entries: Sequence[Recorded]) -> Message | None:
+        return operation_views.thread(self.operation, entries)
+
+    def bare(self) -> Message:
+        return operation_views.bare(self.operation)
+
+
+@dataclass(frozen=True)
+class ToldApproval:
+    """Implements Subject."""
+
+    approval: Approval
+
+    @property
+    def since(self) -> datetime:
+        return self.approval.made_at
+
+    def live(self, entries: Sequence[Recorded]) -> Message:
+        return approval_views.live(self.approval, entries)
+
+    def thread(self, entries: Sequence[Recorded]) -> Message | None:
+        return approval_views.thread(self.approval, entries)
+
+    def bare(self) -> Message:
+        return approval_views.bare(self.approval)
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Finds what an id stands for: a subject's messages are wanted in the transaction that makes it."""
+
+    operations: Operations
+    approvals: Approvals
+
+    async def find(self, identity: str) -> Subject:
+        if identity.startswith("ap-"):
+            return ToldApproval(await self.approvals.get(identity))
+        operation = await self.operations.get(identity)
+        assert operation is not None, f"{identity} has messages and no row"
+        return ToldOperation(operation)

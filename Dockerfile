@@ -2,7 +2,7 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/tml-bot
 COPY requirements.txt .
-RUN /opt/tml-bot/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+RUN /opt/tml-bot/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY bot bot
 COPY lifecycle lifecycle
@@ -11,7 +11,7 @@ COPY sandbox sandbox
 # The locked hatchling builds it; --no-build-isolation, because an isolated build would fetch whichever is newest.
 COPY requirements-dev.txt .
 RUN python -m venv /opt/build \
- && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements-dev.txt \
+ && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements-dev.txt \
  && /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
  && /opt/tml-bot/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 

@@ -1,5 +1,6 @@
 """What happens because time passes. Jobs are made anew from our own tables at every start."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
@@ -30,21 +31,25 @@ class ApprovalJobs:
     depends on them: it is refused by the approval's own clocks.
     """
 
-    def __init__(self, scheduler: AsyncIOScheduler, approvals: Approvals, notices: Notifier) -> None:
+    def __init__(
+        self, scheduler: AsyncIOScheduler, approvals: Approvals, notices: Notifier, at_work: asyncio.Lock
+    ) -> None:
         self._scheduler = scheduler
         self._approvals = approvals
         self._notices = notices
+        self._at_work = at_work
 
     async def look(self) -> None:
         """Do what is due, then let there be the jobs that the table asks for and no others."""
-        try:
-            await self._approvals.expire_due()
-            told = (*await self._approvals.escalate_due(), *await self._approvals.remind_due())
-            for approval in {one.id: one for one in told}.values():  # both at once is one message to each person
-                self._notices.tell(approval, approval.asked)
-            self._make(await self._approvals.open_on())
-        except StorageError:
-            log.exception("approvals could not be looked at; the next sweep tries again")
+        async with self._at_work:
+            try:
+                await self._approvals.expire_due()
+                told = (*await self._approvals.escalate_due(), *await self._approvals.remind_due())
+                for approval in {one.id: one for one in told}.values():  # both at once is one message to each person
+                    self._notices.tell(approval, approval.asked)
+                self._make(await self._approvals.open_on())
+            except StorageError:
+                log.exception("approvals could not be looked at; the next sweep tries again")
 
     def _make(self, approvals: Sequence[Approval]) -> None:
         moments = {f"{PREFIX}{one.id}": one.next_moment for one in approvals}
@@ -57,17 +62,23 @@ class ApprovalJobs:
 
 @asynccontextmanager
 async def scheduling(proposals: Proposals, approvals: Approvals, notices: Notifier) -> AsyncIterator[ApprovalJobs]:
-    """Run the jobs of this process. A tick that was missed is made up for once, never twice."""
+    """Run the jobs of this process. A tick that was missed is made up for once, never twice.
+
+    On the way out the job that is at work comes to its end: APScheduler would cancel it, and a transaction that is cut
+    off leaves its connection hanging.
+    """
     scheduler = AsyncIOScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
-    jobs = ApprovalJobs(scheduler, approvals, notices)
+    at_work = asyncio.Lock()
+    jobs = ApprovalJobs(scheduler, approvals, notices, at_work)
 
     async def expire() -> None:
-        try:
-            await proposals.expire_due()
-        except StorageError:
-            log.exception("cards could not be expired; the next tick tries again")
+        async with at_work:
+            try:
+                await proposals.expire_due()
+            except StorageError:
+                log.exception("cards could not be expired; the next tick tries again")
 
     scheduler.add_job(expire, "interval", seconds=SWEEP)
     scheduler.add_job(jobs.look, "interval", seconds=SWEEP)
@@ -76,4 +87,6 @@ async def scheduling(proposals: Proposals, approvals: Approvals, notices: Notifi
         await jobs.look()
         yield jobs
     finally:
-        scheduler.shutdown(wait=False)
+        scheduler.pause()
+        async with at_work:
+            scheduler.shutdown(wait=False)

@@ -1,5 +1,6 @@
 """What is due because time passes is done in time, and again after a restart."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -136,3 +137,24 @@ async def test_a_reminder_of_its_own_tells_all_who_were_asked(store: Store) -> N
         await jobs.look()
     assert notices.calls == [(approval.id, ("@S0LEADS", "U0BOB", "@S0CHIEFS"))] * 2
     assert await kinds(store) == ["approval-asked", "approval-escalated", "approval-reminded"]
+
+
+async def test_a_job_that_is_at_work_comes_to_its_end_before_the_scheduler_does(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asked(store, timedelta(minutes=30) - timedelta(seconds=0.3))
+    entered, ended = asyncio.Event(), asyncio.Event()
+    expire_due = store.approvals.expire_due
+
+    async def slowly() -> None:
+        entered.set()
+        await asyncio.sleep(0.1)
+        await expire_due()
+        ended.set()
+
+    async with scheduling(store.proposals, store.approvals, Told()):
+        monkeypatch.setattr(store.approvals, "expire_due", slowly)
+        await asyncio.wait_for(entered.wait(), 5)
+        assert not ended.is_set()
+    assert ended.is_set()
+    assert (await store.approvals.get(ASKED.id)).state is ApprovalState.EXPIRED

@@ -56,6 +56,7 @@ from storage.journal import DatabaseJournal
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import Proposals
+from storage.snapshots import SnapshotSets
 
 log = structlog.get_logger("bot")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -146,7 +147,7 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
             clock=clock,
             new_id=partial(_fresh_id, random.SystemRandom()),
         )
-        desk = Desk(sites, gate, access, operations, approvals, messages, audit, link)
+        desk = Desk(sites, gate, access, operations, approvals, messages, SnapshotSets(database), audit, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
 

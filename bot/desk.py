@@ -8,7 +8,7 @@ import structlog
 
 from bot import status
 from bot.access import Access, Role
-from bot.gate import Approved, Asked, Begun, Gate, Outcome, Renewed, Request, Requested, Site
+from bot.gate import Approved, Asked, Begun, Choice, Gate, Outcome, Renewed, Request, Requested, Site
 from bot.grammar import (
     Approvals,
     Approve,
@@ -20,6 +20,7 @@ from bot.grammar import (
     List,
     PlanOf,
     Restore,
+    Snapshots,
     Status,
     Whoami,
     Withdraw,
@@ -28,18 +29,21 @@ from bot.grammar import (
 )
 from bot.views import answers
 from bot.views import approval as approval_views
+from bot.views import snapshots as snapshot_views
 from bot.views.blocks import Message
 from lifecycle.approval import Approval, NoSuchApproval, is_same
 from lifecycle.decide import restore
 from lifecycle.errors import ClusterBusy, ClusterError, NothingFound, NotUnderstood, Refused
 from lifecycle.model import Person, Place
 from lifecycle.operation import Operation, State
+from lifecycle.ports import Clock
 from storage.approvals import Approvals as ApprovalRecords
 from storage.audit import AuditLog, Entry
 from storage.database import StorageError
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import AlreadyDecided, NoSuchProposal, ProposalExpired
+from storage.snapshots import SnapshotSets
 
 log = structlog.get_logger(__name__)
 
@@ -83,8 +87,10 @@ class Desk:
     operations: Operations
     approvals: ApprovalRecords
     messages: Messages
+    snapshots: SnapshotSets
     audit: AuditLog
     permalink: Permalink
+    clock: Clock
 
     async def answer(self, request: Request) -> Message:
         """The private answer to a slash command."""
@@ -196,6 +202,9 @@ class Desk:
                 return await self._withdraw(request.person, approval)
             case Approvals():
                 return await self._open_approvals(request.person)
+            case Snapshots(cluster):
+                await self._require_viewer(request.person, cluster)
+                return snapshot_views.sets(cluster, await self.snapshots.of(cluster), self.clock.now())
             case Whoami():
                 return answers.whoami(request.person, await self._roles(request.person))
             case _:
@@ -244,6 +253,8 @@ class Desk:
                 return answers.begun(operation)
             case Asked(proposal, plan, changed):
                 return answers.card(proposal, plan, changed=changed)
+            case Choice(hot, cold, downtime):
+                return snapshot_views.choice((hot.proposal, hot.plan), (cold.proposal, cold.plan), downtime)
 
     async def _confirm(self, person: Person, proposal: str) -> Message:
         return await self._told(await self.gate.confirm(person, proposal))

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from bot.access import Access, Role
-from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Start, Stop, parse
+from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Snapshot, Start, Stop, parse
 from bot.settings import ClusterSettings
 from lifecycle.approval import Approval, ApprovalState, check_place, is_same
-from lifecycle.decide import BACK, PHASES, delete, restart, restore, start, stop
+from lifecycle.decide import BACK, delete, phases_of, restart, restore, snapshot, start, stop
 from lifecycle.decide.preflight import absent
 from lifecycle.difference import difference
 from lifecycle.errors import (
@@ -29,11 +29,12 @@ from lifecycle.errors import (
     Refused,
     Retryable,
 )
-from lifecycle.model import Discovery, Person, Place, Verb
+from lifecycle.model import Action, Component, Discovery, Person, Place, Verb
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plain import from_plain, to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
 from lifecycle.ports import Clock, Cluster
+from lifecycle.snapshots import Ending, Temperature, ending
 from storage.approvals import Approvals
 from storage.database import StorageError
 from storage.messages import Messages
@@ -108,7 +109,19 @@ class Renewed:
     changes: tuple[str, ...]
 
 
-Outcome = Begun | Asked | Requested | Approved | Renewed
+@dataclass(frozen=True)
+class Choice:
+    """Nothing happened yet: a set can be taken hot or cold, and each has a card's yes of its own.
+
+    ``downtime`` is how many seconds traffic is down for a cold one, from earlier runs.
+    """
+
+    hot: Asked
+    cold: Asked
+    downtime: int | None
+
+
+Outcome = Begun | Asked | Requested | Approved | Renewed | Choice
 NEEDS_APPROVAL = frozenset({Verb.DELETE})
 """Whatever the configuration says: what cannot be taken back by the next command needs a second person."""
 
@@ -168,10 +181,15 @@ class Gate:
         self._clock = clock
         self._new_id = new_id
 
-    async def submit(self, request: Request, command: Change) -> Begun | Asked | Requested:
+    async def submit(self, request: Request, command: Change) -> Begun | Asked | Requested | Choice:
         """Begin what was typed, or ask back. Raises Refused and what the cluster port raises; then nothing changed."""
         site = self._sites[command.cluster]
         await self._access.require(request.person, site.settings, Role.OPERATOR)
+        if isinstance(command, Snapshot) and command.temperature is None:
+            hot = await self.plan_of(replace(command, temperature=Temperature.HOT))
+            if hot.goal.cutting and hot.goal.cutting.temperature is Temperature.HOT:
+                return await self._choice(request, command, hot)
+            command = replace(command, temperature=Temperature.COLD)
         made = await self.plan_of(command)
         if made.verb in NEEDS_APPROVAL:
             return Requested(await self._request(request, command, made))
@@ -182,6 +200,19 @@ class Gate:
             return await self._operations.begin(operation, made)
 
         return await self._begin(request, command, made, begin)
+
+    async def _choice(self, request: Request, command: Snapshot, hot: Plan) -> Choice:
+        """Of a cluster that runs."""
+        cold = await self.plan_of(replace(command, temperature=Temperature.COLD))
+        asked = [await self._propose(_worded(request, command, made), command, made) for made in (hot, cold)]
+        down, up = (_keys(cold, action) for action in (Action.SCALE_TO_ZERO, Action.SCALE_UP))
+        took = [
+            await self._operations.usual_seconds(command.cluster, verb, keys)
+            for verb, keys in ((Verb.STOP, down), (Verb.START, up))
+        ]
+        known = [seconds for seconds in took if seconds is not None]
+        downtime = sum(known) if len(known) == len(took) else None
+        return Choice(Asked(asked[0], hot), Asked(asked[1], cold), downtime)
 
     async def confirm(self, person: Person, identity: str) -> Begun | Asked:
         """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan."""
@@ -332,7 +363,7 @@ class Gate:
         except TimeoutError:
             raise Retryable(f"no answer within {LOOKED_WITHIN:.0f} s") from None
 
-    async def _plan(self, change: Stop | Start | Restart | Delete) -> Plan:
+    async def _plan(self, change: Stop | Start | Restart | Delete | Snapshot) -> Plan:
         """Of a cluster that can be discovered."""
         cluster = self._sites[change.cluster].cluster
         discovery = await self._discovered(change.cluster)
@@ -341,13 +372,40 @@ class Gate:
         if isinstance(change, Delete):
             await self._require_rights(cluster, Verb.DELETE)  # what a delete concerns cannot be read without them
             await self._refuse_half_deleted(change, discovery)
-            goal = delete.goal(found, await cluster.inventory(found), keeps_services=self._keeps_services(change))
+            inventory = await cluster.inventory(found)
+            goal = delete.goal(found, inventory, keeps_services=self._keeps_services(change))
+            goal = snapshot.as_far_as_possible(goal, found, inventory, self._unsaved(change), ended_how(last))
+        elif isinstance(change, Snapshot):
+            goal = await self._set_goal(change, found, last)
         else:
             if isinstance(change, Start):
                 await self._refuse_half_deleted(change, discovery)
             goal = await self._goal(change, found, last)
             await self._require_rights(cluster, goal.verb)
+            if isinstance(change, Stop) and self._takes_set(change):
+                await self._require_rights(cluster, Verb.SNAPSHOT)
+                goal = snapshot.on_the_way(goal, found, await cluster.inventory(found), self._unsaved(change))
         return plan(goal, found)
+
+    async def _set_goal(self, change: Snapshot, found: Discovery, last: Operation | None) -> Goal:
+        cluster = self._sites[change.cluster].cluster
+        await self._require_rights(cluster, Verb.SNAPSHOT)
+        inventory = await cluster.inventory(found)
+        wanted = change.temperature or Temperature.HOT
+        goal = snapshot.goal(found, inventory, wanted, self._unsaved(change), ended_how(last))
+        if change.temperature is None and goal.cutting and goal.cutting.temperature is Temperature.HOT:
+            raise NotUnderstood(
+                f"{change.cluster} runs, so it makes a difference: say `snapshot {change.cluster} hot` or "
+                f"`snapshot {change.cluster} cold`."
+            )
+        return goal
+
+    def _unsaved(self, change: Change) -> frozenset[Component]:
+        return self._sites[change.cluster].settings.unsaved
+
+    def _takes_set(self, change: Stop) -> bool:
+        configured = self._sites[change.cluster].settings.snapshot_on_stop
+        return configured if change.snapshot is None else change.snapshot
 
     async def _discovered(self, name: str) -> Discovery:
         """Raises Deleted where there is nothing because the bot removed it."""
@@ -453,7 +511,7 @@ class Gate:
             requester=request.person,
             place=Place(request.place.team, site.settings.channel),
             goal=made.goal.marked(identity),
-            phase=PHASES[made.verb][0].name,
+            phase=phases_of(made.goal)[0].name,
             begun_at=self._clock.now(),
             reason=command.reason,
             command=request.text,
@@ -472,6 +530,26 @@ class Gate:
                 continue
             self._starter.begin(operation)
             return Begun(operation)
+
+
+def ended_how(last: Operation | None) -> Ending | None:
+    """How the databases of a cluster that is down had ended, where its last operation saw it; None where not."""
+    if last is None or last.outcome is None or last.state is not State.DONE:
+        return None
+    if last.verb is Verb.SNAPSHOT and last.goal.cutting:
+        return last.goal.cutting.before
+    return ending(last.outcome.exits, last.outcome.unseen) if last.verb is Verb.STOP else None
+
+
+def _worded(request: Request, command: Snapshot, made: Plan) -> Request:
+    """What stands for the button: the words with which it could have been typed."""
+    assert made.goal.cutting
+    because = f" because {command.reason}" if command.reason else ""
+    return replace(request, text=f"snapshot {command.cluster} {made.goal.cutting.temperature}{because}")
+
+
+def _keys(made: Plan, action: Action) -> frozenset[str]:
+    return frozenset(step.key for wave in made.waves for step in wave if step.action is action)
 
 
 def ended_so(last: Operation | None, verb: Verb) -> Operation | None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from lifecycle.errors import NotUnderstood
 from lifecycle.model import Component, Verb
+from lifecycle.snapshots import Temperature
 
 PREFIX = "/tml"
 LONGEST_REASON = 500
@@ -19,6 +20,8 @@ LISTED_CLUSTERS = 12
 DOWNTIME = "--downtime"
 KEEP_SERVICES = "--keep-services"
 RELEASE_SERVICES = "--release-services"
+SNAPSHOT = "--snapshot"
+NO_SNAPSHOT = "--no-snapshot"
 BECAUSE = frozenset({"because", "because:", "-", "--"})
 """Words after which everything is the reason; a lone dash is how people separate one."""
 
@@ -42,10 +45,11 @@ class Status:
 
 @dataclass(frozen=True)
 class Stop:
-    """Take a cluster down, its volumes kept."""
+    """Take a cluster down, its volumes kept; ``snapshot`` None: as the cluster's configuration says."""
 
     cluster: str
     reason: str = ""
+    snapshot: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,16 @@ class Restore:
     reason: str = ""
 
 
-Change = Stop | Start | Restart | Delete | Restore
+@dataclass(frozen=True)
+class Snapshot:
+    """Cut a snapshot set; ``temperature`` None: asked for where it makes a difference."""
+
+    cluster: str
+    temperature: Temperature | None = None
+    reason: str = ""
+
+
+Change = Stop | Start | Restart | Delete | Restore | Snapshot
 
 
 @dataclass(frozen=True)
@@ -134,11 +147,18 @@ class History:
 
 
 @dataclass(frozen=True)
+class Snapshots:
+    """Show the cluster's snapshot sets."""
+
+    cluster: str
+
+
+@dataclass(frozen=True)
 class Whoami:
     """Show who Slack says one is, and what one may do."""
 
 
-Command = Help | List | Status | PlanOf | Change | Approve | Deny | Withdraw | Approvals | History | Whoami
+Command = Help | List | Status | PlanOf | Change | Approve | Deny | Withdraw | Approvals | History | Snapshots | Whoami
 
 
 @dataclass(frozen=True)
@@ -194,12 +214,15 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code
 _AS_TYPED_BY_HAND = {**_FULL_WIDTH, **dict.fromkeys(map(ord, _ZERO_WIDTH))}
 _COUNT = re.compile(r"[a-z]+=[0-9]{1,2}")
 _COMPONENTS: Mapping[str, Component] = {component.value: component for component in Component}
+_TEMPERATURES: Mapping[str, Temperature] = {one.value: one for one in Temperature}
 _VERBS: Mapping[str, Verb] = {verb.value: verb for verb in Verb}
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
+    Verb.STOP: (SNAPSHOT, NO_SNAPSHOT),
     Verb.RESTART: (DOWNTIME,),
     Verb.DELETE: (KEEP_SERVICES, RELEASE_SERVICES),
 }
 _EVERY_OPTION = frozenset(option for options in _OPTIONS.values() for option in options)
+_ARGUMENTS = frozenset({*_COMPONENTS, *_EVERY_OPTION, *_TEMPERATURES})
 _ID = re.compile(r"ap-[0-9a-z]{6}")
 _MARKUP = "*_~()[]<>.,;:"
 """What stands around an id that was copied out of a sentence or a formatted message."""
@@ -263,7 +286,7 @@ class _Line:
         """What stands after the next word and is an argument by its looks, for a suggestion."""
         found: list[str] = []
         for word in self._words[self._at + 1 :]:
-            if word.text not in _COMPONENTS and word.text not in _EVERY_OPTION and not _COUNT.fullmatch(word.text):
+            if word.text not in _ARGUMENTS and not _COUNT.fullmatch(word.text):
                 break
             found.append(word.text)
         return found if len(" ".join(found)) <= LONGEST_ECHO else []
@@ -442,7 +465,33 @@ def _guess_plan(verb: str, line: _Line) -> str:
 
 
 def _stop(line: _Line) -> Stop:
-    return Stop(_cluster(line), _free_reason(line))
+    cluster, snapshot = _cluster(line), _one_of(line, SNAPSHOT, NO_SNAPSHOT)
+    return Stop(cluster, _free_reason(line), snapshot)
+
+
+def _one_of(line: _Line, yes: str, no: str) -> bool | None:
+    """Which of two options stands here, None where neither does."""
+    found = None
+    while line.next in (yes, no):
+        if found is not None:
+            raise NotUnderstood(f"Give one of {yes} and {no}, once.")
+        found = line.next == yes
+        line.take(line.next)
+    return found
+
+
+def _snapshot(line: _Line) -> Snapshot:
+    cluster = _cluster(line)
+    temperature = _TEMPERATURES.get(line.next)
+    if temperature:
+        line.take(line.next)
+    return Snapshot(cluster, temperature, _free_reason(line))
+
+
+def _snapshots(line: _Line) -> Snapshots:
+    cluster = _cluster(line)
+    _refuse_rest(line)
+    return Snapshots(cluster)
 
 
 def _start(line: _Line) -> Start:
@@ -488,12 +537,7 @@ def _restart(line: _Line) -> Restart:
 
 
 def _delete(line: _Line) -> Delete:
-    cluster, keeps = _cluster(line), None
-    while line.next in _OPTIONS[Verb.DELETE]:
-        if keeps is not None:
-            raise NotUnderstood(f"Give one of {KEEP_SERVICES} and {RELEASE_SERVICES}, once.")
-        keeps = line.next == KEEP_SERVICES
-        line.take(line.next)
+    cluster, keeps = _cluster(line), _one_of(line, KEEP_SERVICES, RELEASE_SERVICES)
     return Delete(cluster, keeps, _free_reason(line))
 
 
@@ -567,16 +611,21 @@ USAGES: tuple[Usage, ...] = (
     ),
     Usage(
         "plan",
-        "plan stop|start|restart|delete|restore CLUSTER [...]",
+        "plan stop|start|restart|snapshot|delete|restore CLUSTER [...]",
         "What a command would do; changes nothing.",
         ("plan stop prod", "plan start prod reporting=1", "plan restart prod tm --downtime"),
         _plan,
     ),
     Usage(
         "stop",
-        "stop CLUSTER [because REASON]",
-        "Takes every component down, in order; volumes stay.",
-        ("stop prod", "stop prod because of the network maintenance", "stop prod network maintenance"),
+        "stop CLUSTER [--snapshot|--no-snapshot] [because REASON]",
+        "Takes every component down, in order; volumes stay. With --snapshot they are cut while it is down.",
+        (
+            "stop prod",
+            "stop prod because of the network maintenance",
+            "stop prod network maintenance",
+            "stop prod --snapshot because of the upgrade",
+        ),
         _stop,
     ),
     Usage(
@@ -593,6 +642,14 @@ USAGES: tuple[Usage, ...] = (
         ("restart prod", "restart prod tm because of new certificates", "restart prod sql --downtime"),
         _restart,
     ),
+    Usage(
+        "snapshot",
+        "snapshot CLUSTER [cold|hot] [because REASON]",
+        "Cuts every volume into a set: cold with the cluster stopped for it, hot while it runs.",
+        ("snapshot prod", "snapshot prod cold because of the upgrade", "snapshot prod hot"),
+        _snapshot,
+    ),
+    Usage("snapshots", "snapshots CLUSTER", "The snapshot sets that there are.", ("snapshots prod",), _snapshots),
     Usage(
         "delete",
         "delete CLUSTER [--keep-services|--release-services] because REASON",
@@ -623,7 +680,7 @@ USAGES: tuple[Usage, ...] = (
 """Every command there is: help shows this table, and suggestions come from it."""
 
 _BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
-_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart", "delete", "restore"})
+_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart", "snapshot", "snapshots", "delete", "restore"})
 _ONE_APPROVAL = frozenset({"approve", "deny", "withdraw"})
 
 RESERVED = frozenset({*_BY_NAME, *BECAUSE})

@@ -26,8 +26,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from bot import grammar, marked_yaml
 from bot.marked_yaml import Document, Location
 from lifecycle.approval import GROUP, Terms
-from lifecycle.decide import PHASES
-from lifecycle.model import Target
+from lifecycle.decide import NAMES
+from lifecycle.model import Component, Target
 from lifecycle.plain import digest, to_plain
 
 SLACK_API_URL = "https://slack.com/api/"
@@ -36,7 +36,6 @@ HEALTH_PORT = 8080
 PRODUCTION = "production"
 BOT_TOKENS = ("xoxb-", "xoxe.xoxb-")
 APP_TOKENS = ("xapp-",)
-PHASE_NAMES = tuple(phase.name for phases in PHASES.values() for phase in phases)
 
 DURATION = re.compile(r"(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 
@@ -76,6 +75,10 @@ class ClusterSettings:
     """By verb, what needs the yes of others; a verb that is not in it needs none."""
     keep_services: bool = True
     """Whether a delete leaves Services, and so the gateway's address, where they are."""
+    unsaved: frozenset[Component] = frozenset({Component.CACHE})
+    """Components whose volumes are in no snapshot set."""
+    snapshot_on_stop: bool = False
+    """Whether a stop takes a set while everything is down."""
 
     @property
     def is_production(self) -> bool:
@@ -186,8 +189,15 @@ def _cluster_name(value: str) -> str:
 
 
 def _phase_name(value: str) -> str:
-    if value not in PHASE_NAMES:
-        raise ValueError(_unknown("phase", value, PHASE_NAMES))
+    if value not in NAMES:
+        raise ValueError(_unknown("phase", value, NAMES))
+    return value
+
+
+def _component_name(value: str) -> str:
+    known = [component.value for component in Component]
+    if value not in known:
+        raise ValueError(_unknown("component", value, known))
     return value
 
 
@@ -312,6 +322,10 @@ class _Approvals(_Written):
         return {"delete": self.delete.terms()}
 
 
+class _Component(_Written):
+    snapshot: YesOrNo
+
+
 class _Cluster(_Written):
     context: Annotated[str | None, Text] = None
     namespace: Annotated[str, Namespace]
@@ -323,6 +337,8 @@ class _Cluster(_Written):
     deadlines: dict[Annotated[str, BeforeValidator(_phase_name)], Duration] = Field(default_factory=dict)
     approval: _Approvals = _Approvals()
     keep_services: Annotated[bool | None, BeforeValidator(_yes_or_no)] = None
+    snapshot_on_stop: YesOrNo = False
+    components: dict[Annotated[str, BeforeValidator(_component_name)], _Component] = Field(default_factory=dict)
 
 
 class _File(_Written):
@@ -345,7 +361,15 @@ def _cluster(name: str, written: _Cluster, file: _File) -> ClusterSettings:
         deadlines=MappingProxyType(dict(written.deadlines)),
         approval=MappingProxyType(written.approval.terms()),
         keep_services=is_production(written.environment) if written.keep_services is None else written.keep_services,
+        unsaved=_unsaved(written.components),
+        snapshot_on_stop=written.snapshot_on_stop,
     )
+
+
+def _unsaved(written: Mapping[str, _Component]) -> frozenset[Component]:
+    """What memcached keeps in its files is nothing that matters (domain, section 5)."""
+    saved = {Component(name): component.snapshot for name, component in written.items()}
+    return frozenset(one for one in Component if not saved.get(one, one is not Component.CACHE))
 
 
 def _read_file(path: Path, problems: list[str]) -> _File | None:
@@ -434,6 +458,8 @@ def _mapping_at(location: Location) -> type[BaseModel]:
             return _Cluster
         case ("clusters", _, "approval"):
             return _Approvals
+        case ("clusters", _, "components", _):
+            return _Component
         case _:
             return _Approval
 

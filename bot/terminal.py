@@ -113,22 +113,20 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     except (ClusterError, Refused) as error:
         return tell_problem(where, str(error))
     say(f"{where}: ok, {len(found.workloads)} workloads in {found.target}")
-    await _tell_removal(where, cluster)
+    await _tell_wider(f"{where}: snapshots", cluster, "snapshot.yaml", Verb.SNAPSHOT)
+    await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     return 0
 
 
-async def _tell_removal(where: str, cluster: Cluster) -> None:
-    """Whether the rights for delete and restore are there: no problem where they are not, they may be unwanted."""
+async def _tell_wider(what: str, cluster: Cluster, file: str, *verbs: Verb) -> None:
+    """Whether the rights of these verbs are there: no problem where they are not, they may be unwanted."""
     try:
-        rights = dict.fromkeys(
-            [*await cluster.missing_rights(Verb.DELETE), *await cluster.missing_rights(Verb.RESTORE)]
-        )
+        rights = dict.fromkeys([right for verb in verbs for right in await cluster.missing_rights(verb)])
     except ClusterError as error:
-        say(f"{where}: delete and restore: not known, {in_words(error)}")
+        say(f"{what}: not known, {in_words(error)}")
         return
     missing = ", ".join(map(str, rights))
-    granted = f"not granted ({missing}), see deploy/rbac/delete.yaml" if missing else "granted"
-    say(f"{where}: delete and restore: {granted}")
+    say(f"{what}: not granted ({missing}), see deploy/rbac/{file}" if missing else f"{what}: granted")
 
 
 def show_sandbox(slack: str, kubernetes: str, kubeconfig: Path) -> None:

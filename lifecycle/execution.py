@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from lifecycle.by_hand import by_hand
 from lifecycle.decide import BACK, phases_from
+from lifecycle.decide.snapshot import taken
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, LeaseLost, Retryable
 from lifecycle.model import Action, Diagnosis, Exit, Kind, Observed, Step, Verb
 from lifecycle.operation import Goal, Operation, Outcome, State
@@ -78,13 +79,16 @@ class Execution:
         """Phase after phase; the first whose end is not seen in time ends the operation."""
         async with self.cluster.watch(self.operation.goal) as watch:
             while True:
-                phase, *rest = phases_from(self.operation.verb, self.operation.phase)
+                phase, *rest = phases_from(self.operation.goal, self.operation.phase)
                 failure = await self._failure_of(phase, watch)
                 if failure and self._turns_back(phase):
                     self.operation = await self.journal.turned_back(self.operation, failure, BACK.name)
-                elif failure or not rest:
+                elif failure:
                     return await self.journal.finished(self.operation, await self._outcome(failure))
                 else:
+                    await self._save(phase)
+                    if not rest:
+                        return await self.journal.finished(self.operation, await self._outcome(None))
                     self.operation = await self.journal.passed(self.operation, rest[0].name)
 
     async def _failure_of(self, phase: Phase, watch: Watch) -> Outcome | None:
@@ -103,6 +107,15 @@ class Execution:
         if self.operation.failure is not None:
             return self.operation.failure.back(failure)
         return failure or await self._done()
+
+    async def _save(self, phase: Phase) -> None:
+        """What is ready to restore from is recorded as soon as it is, whatever becomes of the rest."""
+        if not phase.completes_set:
+            return
+        assert self.observed is not None
+        exits = await self.journal.exits(self.operation)
+        unseen = unseen_exits(self.operation, exits, self.observed)
+        await self.journal.saved(self.operation, taken(self.operation.goal, self.observed, exits, unseen))
 
     async def _enter(self, phase: Phase) -> None:
         """A phase that was entered before keeps its time; what is left of it counts from here."""
@@ -219,6 +232,7 @@ class Execution:
             claims=observed.claims if observed else (),
             exits=exits,
             unseen=unseen_exits(self.operation, exits, observed) if observed else (),
+            snapshots=observed.snapshots if observed else (),
             diagnosis=await self._diagnose(phase),
             by_hand=by_hand(goal, observed, phase) if observed else (),
             error=error,
@@ -234,13 +248,14 @@ class Execution:
             claims=observed.claims,
             exits=exits,
             unseen=unseen_exits(self.operation, exits, observed),
+            snapshots=observed.snapshots,
             traffic=await self.cluster.traffic(self.probe_url) if self._serves() else None,
         )
 
     def _serves(self) -> bool:
         """Whether the gateway is to answer at the end."""
         verb = self.operation.verb
-        return verb in (Verb.START, Verb.RESTART) or (verb is Verb.RESTORE and self.operation.goal.ran)
+        return verb in (Verb.START, Verb.RESTART) or (verb in (Verb.RESTORE, Verb.SNAPSHOT) and self.operation.goal.ran)
 
 
 def stamps(goal: Goal, observed: Observed) -> list[int]:
@@ -255,6 +270,8 @@ def seen(observed: Observed, step: Step) -> object:
     ref = step.ref
     if step.action is Action.CAPTURE:
         return observed.capture
+    if step.action in (Action.CUT, Action.RETAIN):
+        return next((one for one in observed.snapshots if one.claim == ref.name), None)
     if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):
         state = observed.state_of(ref)
         return state.uid, state.generation

@@ -14,6 +14,7 @@ class Verb(StrEnum):
     RESTART = "restart"
     DELETE = "delete"
     RESTORE = "restore"
+    SNAPSHOT = "snapshot"
 
 
 class Component(StrEnum):
@@ -45,6 +46,7 @@ class Kind(StrEnum):
     CONFIG_MAP = "ConfigMap"
     CLAIM = "PersistentVolumeClaim"
     VOLUME = "PersistentVolume"
+    SNAPSHOT = "VolumeSnapshot"
 
 
 @dataclass(frozen=True, order=True)
@@ -129,6 +131,11 @@ class Workload:
     deletes_claims_when_deleted: bool = False
     rolls_out: bool = True
     """False where the update strategy is OnDelete: a changed template then restarts nothing."""
+
+    def owns_claim(self, name: str) -> bool:
+        """`<template>-<set>-<ordinal>`, ordinals beyond the present count too: their data is as dear."""
+        prefixes = (f"{template}-{self.ref.name}-" for template in self.claims)
+        return any(name.startswith(prefix) and name[len(prefix) :].isdecimal() for prefix in prefixes)
 
     @property
     def label(self) -> str:
@@ -245,7 +252,8 @@ class Volume:
     """A PersistentVolume: what is behind a claim, and outlives it where ``policy`` (reclaim policy) is Retain.
 
     ``claim`` and ``claim_uid`` are its claimRef's name and uid, ``handle`` what the storage's driver knows it by,
-    ``kept_by`` the operation that set it to Retain and ``policy_before`` what it was set from.
+    ``is_csi`` whether that driver is a CSI one (only those cut snapshots), ``kept_by`` the operation that set it to
+    Retain and ``policy_before`` what it was set from.
     """
 
     name: str
@@ -260,6 +268,7 @@ class Volume:
     storage_class: str = ""
     kept_by: str = ""
     policy_before: str = ""
+    is_csi: bool = False
 
     RETAIN = "Retain"
 
@@ -271,6 +280,50 @@ class Volume:
     def is_retained(self) -> bool:
         """Whether its data stay when its claim goes."""
         return self.policy == self.RETAIN
+
+
+@dataclass(frozen=True)
+class SnapshotClass:
+    """A VolumeSnapshotClass: who cuts with it, and what becomes of the data with the object (``policy``)."""
+
+    name: str
+    driver: str
+    policy: str
+    is_default: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A VolumeSnapshot with its content, as it was seen.
+
+    Nothing that was written to the volume after ``cut_at`` (creationTime) is in it; ``is_ready`` (readyToUse) may come
+    much later. ``content`` and what follows are set only where snapshot and content name each other. ``size``
+    (restoreSize, bytes) is what a claim made of it must have at least, ``handle`` what the driver knows it by,
+    ``policy`` the content's deletionPolicy. ``error`` is tried again by the controller and final for nobody but us.
+    """
+
+    name: str
+    uid: str
+    claim: str
+    made_by: str = ""
+    cut_at: datetime | None = None
+    is_ready: bool = False
+    content: str = ""
+    policy: str = ""
+    handle: str = ""
+    driver: str = ""
+    size: int = 0
+    mode: str = ""
+    error: str = ""
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(Kind.SNAPSHOT, self.name)
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether a claim can be made of it, and it outlives its namespace."""
+        return self.is_ready and self.size > 0 and bool(self.content and self.handle) and self.policy == Volume.RETAIN
 
 
 @dataclass(frozen=True)
@@ -289,6 +342,8 @@ class Inventory:
 
     volumes: tuple[Volume, ...] = ()
     parts: tuple[Part, ...] = ()
+    snapshot_classes: tuple[SnapshotClass, ...] | None = None
+    """None: the cluster does not serve snapshot.storage.k8s.io."""
 
 
 @dataclass(frozen=True)
@@ -310,8 +365,10 @@ class Observed:
     claims: tuple[Claim, ...] = ()
     exits: tuple[Exit, ...] = ()
     volumes: tuple[Volume, ...] = ()
-    """Those that the goal names; only delete and restore look at them, and at what follows."""
+    """Those that the goal names; only what captures or restores looks at them, and at what follows."""
     parts: tuple[Part, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    """Those of the set that the goal takes."""
     capture: str = ""
     """The sha256 of the goal's capture, once every piece of it was seen."""
 
@@ -327,6 +384,9 @@ class Observed:
     def volume(self, name: str) -> Volume | None:
         return next((volume for volume in self.volumes if volume.name == name), None)
 
+    def snapshot(self, name: str) -> Snapshot | None:
+        return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
+
     def part(self, ref: Ref) -> Part | None:
         return next((part for part in self.parts if part.ref == ref), None)
 
@@ -336,12 +396,16 @@ class Observed:
 
 
 class Action(StrEnum):
-    """What a step does to a workload."""
+    """What a step does to its object."""
 
     SCALE_TO_ZERO = "scale-to-zero"
     SCALE_UP = "scale-up"
     ROLLOUT_RESTART = "rollout-restart"
     CAPTURE = "capture"
+    CUT = "cut"
+    """Of a claim: make its snapshot."""
+    RETAIN = "retain"
+    """Of a claim: let its snapshot's content outlive the namespace. The uid is the snapshot's."""
     KEEP = "keep"
     REMOVE = "remove"
     MAKE = "make"

@@ -16,6 +16,7 @@ from lifecycle.model import (
     Place,
     Pod,
     Ref,
+    Snapshot,
     Step,
     Target,
     Traffic,
@@ -24,6 +25,7 @@ from lifecycle.model import (
     Workload,
     WorkloadState,
 )
+from lifecycle.snapshots import Cutting
 from lifecycle.topology import Topology
 
 UNMARKED = "not begun"
@@ -76,6 +78,8 @@ class Goal:
     """Of a restore: the sha256 that the capture has to have."""
     ran: bool = False
     """Whether the cluster ran at the beginning: what cannot go on before its first removal starts it again."""
+    cutting: Cutting | None = None
+    """The snapshot set that it takes on its way."""
 
     def marked(self, operation: str) -> "Goal":
         """The same goal for the operation of this id."""
@@ -94,7 +98,7 @@ class Goal:
     @property
     def is_wide(self) -> bool:
         """Whether more than workloads, pods and claims has to be watched."""
-        return self.verb in (Verb.DELETE, Verb.RESTORE)
+        return self.verb in (Verb.DELETE, Verb.RESTORE) or self.cutting is not None
 
     def is_ours(self, workload: Workload, state: WorkloadState) -> bool:
         """Whether it is the object of the beginning, or the one that was made from the capture in its place."""
@@ -133,6 +137,8 @@ class Outcome:
     diagnosis: Diagnosis | None = None
     by_hand: tuple[str, ...] = ()
     error: str | None = None
+    snapshots: tuple[Snapshot, ...] = ()
+    """Those of the set that it takes, as they were seen last."""
     back_up: bool | None = None
     """Whether a cluster that was taken down in vain was SEEN running again; None where that was not tried."""
 

@@ -45,6 +45,8 @@ class Phase:
     """What makes it senseless to go on, in words."""
     can_turn_back: bool = False
     """Whether nothing is removed yet, so that a cluster that ran is started again where the phase fails."""
+    completes_set: bool = False
+    """Whether at its end a snapshot set is ready to restore from."""
 
     def reached(self, goal: Goal, observed: Observed) -> bool:
         """Whether the end of the phase is SEEN in this picture."""

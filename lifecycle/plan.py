@@ -24,6 +24,8 @@ class OnTraffic(Enum):
 
     STOPS = auto()
     COMES_BACK = auto()
+    PAUSES = auto()
+    """Until all is cut and up again."""
     INTERRUPTED = auto()
     """While single pods are replaced."""
     UNTOUCHED = auto()
@@ -66,8 +68,17 @@ class Plan:
                 return OnTraffic.COMES_BACK
             case Verb.RESTART if touched & SERVING:
                 return OnTraffic.INTERRUPTED
+            case Verb.SNAPSHOT if Component.TM in touched:
+                return OnTraffic.PAUSES
             case _:
                 return OnTraffic.UNTOUCHED
+
+    def _cutting(self) -> object:
+        """Which volumes are cut how, and which are not; why not is wording."""
+        cutting = self.goal.cutting
+        if cutting is None:
+            return None
+        return [cutting.temperature, cutting.members, [one.claim for one in cutting.unsaved]]
 
     @property
     def digest(self) -> str:
@@ -82,6 +93,7 @@ class Plan:
                     "uids": self.uids,
                     "staying": [str(part.ref) for part in self.goal.staying],
                     "captured": self.goal.captured,
+                    "cutting": self._cutting(),
                 }
             )
         )

@@ -9,6 +9,7 @@ from typing import Protocol
 from lifecycle.errors import ClusterError
 from lifecycle.model import Diagnosis, Discovery, Exit, Inventory, Observed, Step, Target, Traffic, Verb
 from lifecycle.operation import Goal, Operation, Outcome
+from lifecycle.snapshots import SnapshotSet
 from lifecycle.topology import Topology
 
 
@@ -154,6 +155,9 @@ class Journal(Protocol):
 
     async def slow(self, operation: Operation, diagnosis: Diagnosis) -> None:
         """It takes twice as long as usual; told once per operation."""
+
+    async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
+        """The set was SEEN ready to restore from; recorded once."""
 
     async def passed(self, operation: Operation, following: str) -> Operation:
         """The phase's end was SEEN: the row moves on to the phase ``following``."""

@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from lifecycle.decide import BACK, PHASES, phases_from
+from lifecycle.decide import BACK, phases_from, phases_of
 from lifecycle.errors import ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
 from lifecycle.execution import Execution, Stopped, backoff
 from lifecycle.operation import Operation, Outcome, State
@@ -109,7 +109,7 @@ class Runner:
         """Watch a failed operation's goal a while longer and say so when it is reached after all."""
         assert operation.ended_at is not None
         until = operation.ended_at + self.follow
-        phase = PHASES[operation.verb][-1]
+        phase = phases_of(operation.goal)[-1]
         async with cluster.watch(operation.goal) as watch:
             while (left := (until - self.clock.now()).total_seconds()) > 0:
                 observed = await watch.next(left)
@@ -119,4 +119,4 @@ class Runner:
 
 
 def _phase(operation: Operation) -> Phase:
-    return phases_from(operation.verb, operation.phase)[0]
+    return phases_from(operation.goal, operation.phase)[0]

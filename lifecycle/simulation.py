@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lifecycle.decide import PHASES
-from lifecycle.model import Action, Claim, Kind, Observed, Part, Ref, Step, Volume, WorkloadState
+from lifecycle.decide import phases_of
+from lifecycle.model import Action, Claim, Kind, Observed, Part, Ref, Snapshot, Step, Volume, WorkloadState
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
+from lifecycle.snapshots import name_of
 
 
 def all_waves(goal: Goal, observed: Observed) -> tuple[tuple[Step, ...], ...]:
     """Phase after phase, each on the picture that the one before leaves."""
     done: list[tuple[Step, ...]] = []
-    for phase in PHASES[goal.verb]:
+    for phase in phases_of(goal):
         found, observed = run_forward(phase, goal, observed)
         done += found
     return tuple(done)
@@ -46,6 +47,13 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
             return observed.with_state(step.ref, _accepted(observed.state_of(step.ref), step, goal))
         case Action.CAPTURE:
             return replace(observed, capture=goal.mark)
+        case Action.CUT:
+            return replace(observed, snapshots=(*observed.snapshots, _cut(goal, observed, step)))
+        case Action.RETAIN:
+            kept = (
+                replace(one, policy=Volume.RETAIN) if one.claim == step.ref.name else one for one in observed.snapshots
+            )
+            return replace(observed, snapshots=tuple(kept))
         case Action.REMOVE:
             return _without(observed, step.ref)
         case Action.MAKE:
@@ -64,6 +72,29 @@ def _accepted(state: WorkloadState, step: Step, goal: Goal) -> WorkloadState:
             return replace(newer, replicas=step.replicas)
         case _:
             return replace(newer, restarted_by=goal.mark, updated=0)
+
+
+def _cut(goal: Goal, observed: Observed, step: Step) -> Snapshot:
+    """As the controllers leave it: of what storage makes of it, nothing matters to what comes after."""
+    member = goal.cutting.member(step.ref.name) if goal.cutting else None
+    assert member, f"{step.ref} is none of the set"
+    return Snapshot(
+        name=name_of(goal.mark, member.claim),
+        uid="",
+        claim=member.claim,
+        made_by=goal.mark,
+        cut_at=observed.at,
+        is_ready=True,
+        content="content",
+        policy=member.policy,
+        handle="handle",
+        driver=member.driver,
+        size=1,
+    )
+
+
+def _retained(snapshot: Snapshot, step: Step) -> Snapshot:
+    return replace(snapshot, policy=Volume.RETAIN) if snapshot.claim == step.ref.name else snapshot
 
 
 def _without(observed: Observed, ref: Ref) -> Observed:

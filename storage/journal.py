@@ -15,11 +15,13 @@ from lifecycle.model import Diagnosis, Exit, Step
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import canonical, to_plain
 from lifecycle.ports import Clock, Result
+from lifecycle.snapshots import SnapshotSet
 from storage.audit import Entry, append, moment
 from storage.database import Database
 from storage.messages import LIVE, tell, want
 from storage.moments import stored
 from storage.operations import read_in
+from storage.snapshots import write_set
 from storage.tables import arrivals, exits, operations, steps
 
 DONE = "done"
@@ -155,6 +157,12 @@ class DatabaseJournal:
             once = update(operations).where(operations.c.id == operation.id, operations.c.slow_at.is_(None))
             if (await page.connection.execute(once.values(slow_at=stored(page.at)))).rowcount:
                 await page.told("slow", {"phase": operation.phase, "diagnosis": diagnosis})
+
+    async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
+        """The entry has everything that is needed to find and check the set without this database."""
+        async with self._writing(operation) as page:
+            if await write_set(page.connection, operation, snapshot_set):
+                await page.told("snapshot-set", to_plain(snapshot_set))
 
     async def passed(self, operation: Operation, following: str) -> Operation:
         """By compare-and-swap on the phase, too: it moves on once."""

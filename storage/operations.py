@@ -108,12 +108,12 @@ class Operations:
             return tuple(_attempt(row) for row in await connection.execute(query))
 
     async def remembered_counts(self, cluster: str) -> Mapping[Ref, int]:
-        """For each workload the count in the goal of the newest stop or delete that took it from above zero to zero."""
+        """For each workload the count in the goal of the newest operation that took it from above zero to zero."""
         query = (
             select(steps.c.kind, steps.c.name, operations.c.id, operations.c.goal)
             .join(operations, operations.c.id == steps.c.operation)
             .where(operations.c.cluster == cluster)
-            .where(operations.c.verb.in_([Verb.STOP.value, Verb.DELETE.value]))
+            .where(operations.c.verb.in_([Verb.STOP.value, Verb.DELETE.value, Verb.SNAPSHOT.value]))
             .where(steps.c.action == Action.SCALE_TO_ZERO.value)
             .order_by(operations.c.number.desc())
         )

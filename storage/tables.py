@@ -1,7 +1,7 @@
 """The tables. What is promised to people is an index, a check or a trigger here, not a habit of the code.
 
-Times are integer microseconds UTC; ``goal``, ``outcome``, ``options``, ``plan``, ``terms`` and ``data`` are canonical
-JSON text.
+Times are integer microseconds UTC; ``goal``, ``outcome``, ``options``, ``plan``, ``terms``, ``content`` and ``data``
+are canonical JSON text.
 """
 
 from sqlalchemy import (
@@ -207,6 +207,16 @@ decisions = Table(
     Column("at", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
 )
+
+snapshot_sets = Table(
+    "snapshot_sets",
+    metadata,
+    Column("operation", Text, ForeignKey("operations.id"), primary_key=True),
+    Column("cluster", Text, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+)
+Index("snapshot_sets_of_a_cluster", snapshot_sets.c.cluster, snapshot_sets.c.taken_at)
 
 APPROVAL_TRIGGERS = (
     """CREATE TRIGGER approval_begins_pending BEFORE INSERT ON approvals WHEN NEW.state <> 'pending'

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.grammar import unescaped
-from bot.views import claims
+from bot.views import claims, snapshots
 from bot.views.blocks import (
     SECTION_LIMIT,
     Block,
@@ -35,14 +35,14 @@ from bot.views.words import (
     part_of,
     when,
 )
-from lifecycle import decide
-from lifecycle.decide import phases_from
+from lifecycle.decide import BACK, phases_from, phases_of
 from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
 from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.phase import Phase
 from lifecycle.plain import from_plain
 from lifecycle.plan import SCALING, Plan
+from lifecycle.snapshots import SnapshotSet
 from storage.audit import Recorded
 
 NOTES = 4
@@ -55,6 +55,8 @@ GOING = {
     Action.SCALE_UP: "going up to {replicas}",
     Action.ROLLOUT_RESTART: "rolling {replicas}",
     Action.CAPTURE: "writing down every object that goes, as it is live",
+    Action.CUT: "being cut",
+    Action.RETAIN: "its snapshot being kept, whatever becomes of the namespace",
     Action.KEEP: "being set to Retain, to stay when the claim goes",
     Action.REMOVE: "being removed",
     Action.MAKE: "being made again, as written down",
@@ -145,7 +147,7 @@ def _by_phase(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
     reached = {entry.data["phase"] for entry in entries if entry.kind == "passed"}
     if operation.state is State.DONE:
         reached |= {operation.phase}
-    phases = [phase for phase in decide.PHASES[operation.verb] if operation.failure is None or phase.name in reached]
+    phases = [phase for phase in phases_of(operation.goal) if operation.failure is None or phase.name in reached]
     return [_phase_line(operation, phase, entries, phase.name in reached) for phase in phases] + _back(operation)
 
 
@@ -211,7 +213,7 @@ def _late(operation: Operation) -> list[str]:
 def _footer(operation: Operation) -> str:
     parts = [escape(operation.id), escape(operation.target.namespace), f"began {when(operation.begun_at)}"]
     if operation.state is State.RUNNING and operation.phase_begun_at:
-        phase = phases_from(operation.verb, operation.phase)[0]
+        phase = phases_from(operation.goal, operation.phase)[0]
         parts.append(f"gives up {when(operation.phase_begun_at + phase.time_for(operation))}")
     if operation.ended_at:
         parts.append(f"ended {when(operation.ended_at)}")
@@ -310,9 +312,14 @@ def _passed(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     return [context(f":checkered_flag: *{PHASES[data['phase']]}*")] if operation.goal.is_wide else []
 
 
+def _snapshot_set(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    return paragraph(snapshots.told(from_plain(SnapshotSet, data)))
+
+
 def _turned_back(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     failure = from_plain(Outcome, data["failure"])
-    lead = f":x: *{escape(operation.cluster)} is not deleted, and nothing was removed.* It is started again first"
+    what = "deleted" if operation.verb is Verb.DELETE else "saved"
+    lead = f":x: *{escape(operation.cluster)} is not {what}, and nothing was removed.* It is started again first"
     return [section(f"{lead}; then more.\n{quoted(_reason_of(failure))}"), *diagnosis_blocks(_diagnosis(failure))]
 
 
@@ -458,6 +465,10 @@ def _go_on(operation: Operation) -> str:
         again = f"`/tml {_command(operation)}` once the cause is mended: it asks for a new approval"
         start = f"`/tml start {escape(operation.cluster)}` starts it\n"
         return f"{start if operation.outcome and operation.outcome.back_up is False else ''}{again}"
+    if operation.verb is Verb.SNAPSHOT:
+        start = f"`/tml start {escape(operation.cluster)}` starts what is not up\n"
+        is_down = operation.phase in ("up", BACK.name) and not (operation.outcome and operation.outcome.back_up)
+        return f"{start if is_down else ''}`/tml {_command(operation)}` once the cause is mended: it takes a new set"
     return f"`/tml {_command(operation)}` once the cause is mended: it goes on from here"
 
 
@@ -525,6 +536,7 @@ TELLERS: dict[str, Teller] = {
     "arrived": _arrived,
     "passed": _passed,
     "turned-back": _turned_back,
+    "snapshot-set": _snapshot_set,
     "exit": _exit,
     "slow": _slow,
     "finished": _finished,

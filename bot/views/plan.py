@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bot.views.blocks import quoted
+from bot.views.snapshots import planned
 from bot.views.words import listed
 from lifecycle.model import Action, Step, Verb, Volume
 from lifecycle.plan import SCALING, OnTraffic, Plan
 
 TRAFFIC = {
     OnTraffic.STOPS: "API traffic stops with the first wave (tm) and stays down until the next start, or restore.",
+    OnTraffic.PAUSES: "API traffic stops with the first wave (tm), and comes back when all is cut and up again.",
     OnTraffic.COMES_BACK: "API traffic comes back at the end, when tm and all that it needs are ready.",
     OnTraffic.INTERRUPTED: (
         "Pods are replaced one after another; a component with one replica is away while its pod restarts."
@@ -19,6 +21,8 @@ TRAFFIC = {
 VOLUMES = "Volumes, services, addresses and secrets stay as they are."
 DONE_TO = {
     Action.CAPTURE: "write down every object that goes, in a Secret of the namespace",
+    Action.CUT: "cut {}, all at once, into snapshots",
+    Action.RETAIN: "see the snapshots ready, and kept whatever becomes of the namespace",
     Action.KEEP: "set {} to Retain, and see it so",
     Action.REMOVE: "remove {}",
     Action.MAKE: "make {} again, as written down",
@@ -71,7 +75,7 @@ def fate(plan: Plan) -> list[str]:
         case Verb.RESTORE:
             return [_bound_again(plan), *_addresses(plan)]
         case _:
-            return [VOLUMES]
+            return [VOLUMES, *planned(plan.goal)]
 
 
 def ways_back(plan: Plan) -> list[str]:
@@ -81,7 +85,7 @@ def ways_back(plan: Plan) -> list[str]:
         f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
         for one in plan.goal.volumes
     ]
-    lines.append("No snapshots: this bot does not take any yet, so the loss of a volume itself has no way back.")
+    lines += planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
     never = [claim for claim in plan.goal.claims if not claim.volume]
     lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]
     lines.append(

@@ -8,6 +8,7 @@ from bot.views.blocks import escape, quoted
 from lifecycle.decide.delete import CAPTURE
 from lifecycle.model import Person, Verb
 from lifecycle.operation import Goal
+from lifecycle.snapshots import ref_of
 
 DOING = {
     Verb.STOP: "Stopping",
@@ -15,6 +16,7 @@ DOING = {
     Verb.RESTART: "Restarting",
     Verb.DELETE: "Deleting",
     Verb.RESTORE: "Restoring",
+    Verb.SNAPSHOT: "Cutting a snapshot set of",
 }
 DONE = {
     Verb.STOP: "Stopped",
@@ -22,6 +24,7 @@ DONE = {
     Verb.RESTART: "Restarted",
     Verb.DELETE: "Deleted",
     Verb.RESTORE: "Restored",
+    Verb.SNAPSHOT: "Cut a snapshot set of",
 }
 REACHED = {
     Verb.STOP: "stopped",
@@ -29,6 +32,7 @@ REACHED = {
     Verb.RESTART: "restarted and ready",
     Verb.DELETE: "deleted",
     Verb.RESTORE: "as it was",
+    Verb.SNAPSHOT: "saved in a snapshot set",
 }
 """What the cluster is when the verb's goal was seen."""
 ARRIVED = {
@@ -36,6 +40,8 @@ ARRIVED = {
     "up": "ready",
     "rolling": "restarted and ready",
     "capture": "written down",
+    "cut": "cut",
+    "ready": "ready to restore from, and kept",
     "keep": "set to Retain",
     "remove": "removed",
     "remove-claims": "removed",
@@ -49,6 +55,8 @@ PHASES = {
     "down": "components down",
     "up": "components up",
     "capture": "every object written down",
+    "cut": "volumes cut",
+    "ready": "snapshots ready, and kept",
     "keep": "volumes kept",
     "remove": "objects removed",
     "remove-claims": "claims removed",
@@ -60,8 +68,17 @@ PHASES = {
 """A phase of an operation that has several, by its end."""
 COUNTED = frozenset({"secret", "service", "configmap"})
 """There are dozens, and nobody looks for one of them."""
-KINDS = {"persistentvolumeclaim": "claim", "persistentvolume": "volume", "configmap": "config map"}
-SEVERAL = {"persistentvolumeclaim": "claims {}", "persistentvolume": "the volumes of {}"}
+KINDS = {
+    "persistentvolumeclaim": "claim",
+    "persistentvolume": "volume",
+    "configmap": "config map",
+    "volumesnapshot": "snapshot",
+}
+SEVERAL = {
+    "persistentvolumeclaim": "claims {}",
+    "persistentvolume": "the volumes of {}",
+    "volumesnapshot": "the snapshots of {}",
+}
 """One word for all of a kind, before the names of their claims."""
 
 
@@ -78,8 +95,15 @@ def object_label(goal: Goal, name: str) -> str:
     volume = next((one for one in goal.volumes if str(one.ref) == name), None)
     if volume:
         return f"the volume of {quoted(volume.claim)}"
+    if name in (claims := _claims_of_snapshots(goal)):
+        return f"the snapshot of {quoted(claims[name])}"
     kind, _, own = name.partition("/")
     return quoted(f"{KINDS.get(kind, kind)} {own}")
+
+
+def _claims_of_snapshots(goal: Goal) -> dict[str, str]:
+    members = goal.cutting.members if goal.cutting else ()
+    return {str(ref_of(goal.mark, member.claim)): member.claim for member in members}
 
 
 def object_labels(goal: Goal, names: Sequence[str]) -> list[str]:
@@ -99,10 +123,11 @@ def _together(goal: Goal, kind: str, names: Sequence[str]) -> str:
     """Claims, or volumes; empty where there are none. All that there are, is said so: their names are on the plan."""
     if len(names) < 2:
         return "".join(object_label(goal, name) for name in names)
-    known = {str(ref) for ref in (*(one.ref for one in goal.claims), *(one.ref for one in goal.volumes))}
+    cut = _claims_of_snapshots(goal)
+    known = {str(ref) for ref in (*(one.ref for one in goal.claims), *(one.ref for one in goal.volumes), *cut)}
     if set(names) == {name for name in known if name.startswith(f"{kind}/")}:
         return f"all {len(names)} {KINDS[kind]}s"
-    claim_of = {str(volume.ref): volume.claim for volume in goal.volumes}
+    claim_of = {str(volume.ref): volume.claim for volume in goal.volumes} | cut
     return SEVERAL[kind].format(listed([claim_of.get(name, name.partition("/")[2]) for name in names]))
 
 

@@ -1,25 +1,49 @@
 """Pure decisions, one file per verb, and which phases a verb consists of."""
 
-from lifecycle.decide import delete, restore
+from lifecycle.decide import delete, restore, snapshot
 from lifecycle.decide.restart import ROLLING
 from lifecycle.decide.start import UP
-from lifecycle.decide.stop import DOWN
+from lifecycle.decide.stop import DOWN, DOWN_AND_BACK
 from lifecycle.model import Verb
+from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 
-PHASES: dict[Verb, tuple[Phase, ...]] = {
-    Verb.STOP: (DOWN,),
-    Verb.START: (UP,),
-    Verb.RESTART: (ROLLING,),
-    Verb.DELETE: (delete.DOWN, delete.CAPTURED, delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED),
-    Verb.RESTORE: (restore.MADE, restore.BOUND, restore.UP, restore.GIVEN_BACK),
-}
 BACK = delete.UP_AGAIN
 """In place of what is left, where an operation that can turn back fails and the cluster ran."""
 
+NAMES = tuple(
+    dict.fromkeys(
+        phase.name
+        for phase in (
+            *(DOWN, UP, ROLLING, delete.CAPTURED, snapshot.CUT, snapshot.READY),
+            *(delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED),
+            *(restore.MADE, restore.BOUND, restore.GIVEN_BACK),
+        )
+    )
+)
+"""Of every phase that a verb can have."""
 
-def phases_from(verb: Verb, name: str) -> tuple[Phase, ...]:
-    """The phases that are left, beginning with the present one."""
-    phases = PHASES[verb] if name != BACK.name else (BACK,)
+
+def phases_of(goal: Goal) -> tuple[Phase, ...]:
+    """What this goal takes, in order."""
+    match goal.verb:
+        case Verb.STOP:
+            return (DOWN, *snapshot.phases_between(goal, can_turn_back=False))
+        case Verb.START:
+            return (UP,)
+        case Verb.RESTART:
+            return (ROLLING,)
+        case Verb.SNAPSHOT:
+            return snapshot.phases(goal)
+        case Verb.DELETE:
+            saving = snapshot.phases_between(goal, can_turn_back=True) or (delete.CAPTURED,)
+            return (DOWN_AND_BACK, *saving, delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED)
+        case Verb.RESTORE:
+            return (restore.MADE, restore.BOUND, restore.UP, restore.GIVEN_BACK)
+
+
+def phases_from(goal: Goal, name: str) -> tuple[Phase, ...]:
+    """The phases that are left, beginning with the one of this name."""
+    phases = phases_of(goal) if name != BACK.name else (BACK,)
     names = [phase.name for phase in phases]
     return phases[names.index(name) :]

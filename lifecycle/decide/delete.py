@@ -47,10 +47,16 @@ def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool) ->
         claims=observed.claims,
         mark=UNMARKED,
         parts=tuple(part for part in inventory.parts if part not in staying),
-        volumes=tuple(volumes[claim.name] for claim in observed.claims if claim.volume),
+        volumes=held(inventory, observed),
         staying=staying,
         ran=any(observed[workload].is_up for workload in topology),
     )
+
+
+def held(inventory: Inventory, observed: Observed) -> tuple[Volume, ...]:
+    """The volume behind each claim that has one."""
+    volumes = {volume.claim: volume for volume in inventory.volumes}
+    return tuple(volumes[claim.name] for claim in observed.claims if claim.volume and claim.name in volumes)
 
 
 def _refuse_mounted_elsewhere(discovery: Discovery) -> None:
@@ -222,7 +228,6 @@ def _ending(_goal: Goal) -> timedelta:
     return ENDING
 
 
-DOWN = replace(stop.DOWN, can_turn_back=True)
 CAPTURED = Phase("capture", capture_steps, captured, _writing, lambda _goal: (CAPTURE,), can_turn_back=True)
 KEPT = Phase(
     "keep",

@@ -1,5 +1,6 @@
 """Stop: every workload to zero, remembered, in the reverse order of the needs."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from lifecycle.decide.preflight import refuse_unsafe_scaling
@@ -59,3 +60,5 @@ def _grace(goal: Goal, workload: Workload) -> int:
 
 
 DOWN = Phase("down", steps, gone, limit)
+DOWN_AND_BACK = replace(DOWN, can_turn_back=True)
+"""Of what only takes the cluster down for something else."""

@@ -109,7 +109,7 @@ class Captor:
 
 def captured_objects(goal: Goal) -> list[tuple[Ref, str]]:
     """What goes, and the volumes that stay behind it: each with its uid."""
-    return sorted({(one.ref, one.uid) for one in (*goal.scope, *goal.parts, *goal.claims, *goal.volumes)})
+    return sorted({(one.ref, one.uid) for one in (*goal.topology, *goal.parts, *goal.claims, *goal.volumes)})
 
 
 class Reader:

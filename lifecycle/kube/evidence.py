@@ -39,7 +39,7 @@ class Evidence:
         return sorted((pod for pod in self.of(Resource.PODS) if read.belongs(pod, workload)), key=read.name_of)
 
     def claims(self, workload: Workload) -> list[Json]:
-        found = (claim for claim in self.of(Resource.CLAIMS) if read.is_claim_of(read.name_of(claim), workload))
+        found = (claim for claim in self.of(Resource.CLAIMS) if workload.owns_claim(read.name_of(claim)))
         return sorted(found, key=read.name_of)
 
     def state(self, workload: Workload) -> WorkloadState:

@@ -12,8 +12,9 @@ from lifecycle.kube.parts import SERVICE_ACCOUNT, parts
 from lifecycle.kube.paths import PARTS, WORKLOADS, Resource
 from lifecycle.kube.picture import listed
 from lifecycle.kube.read import Lists
+from lifecycle.kube.snapshots import snapshot_class
 from lifecycle.kube.volumes import volume
-from lifecycle.model import Discovery, Inventory, Kind, Ref, Volume
+from lifecycle.model import Discovery, Inventory, Kind, Ref, SnapshotClass, Volume
 
 OTHERS = (Resource.DAEMON_SETS, Resource.JOBS, Resource.CRON_JOBS)
 """What may use the cluster's Secrets and ConfigMaps and is never a part of it."""
@@ -35,7 +36,16 @@ async def inventory(door: Door, namespace: str, discovery: Discovery) -> Invento
     return Inventory(
         volumes=tuple(one for one in volumes if one is not None),
         parts=parts(belonging(discovery, lists), lists),
+        snapshot_classes=await _snapshot_classes(door, namespace),
     )
+
+
+async def _snapshot_classes(door: Door, namespace: str) -> tuple[SnapshotClass, ...] | None:
+    """None where the cluster does not serve them."""
+    try:
+        return tuple(map(snapshot_class, await listed(door, namespace, Resource.SNAPSHOT_CLASSES)))
+    except Gone:
+        return None
 
 
 async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:

@@ -1,11 +1,11 @@
-"""Why a claim, a volume, a Service, a Secret or a ConfigMap is not where it should be: still there, or not yet."""
+"""Why a claim, a volume, a snapshot or a part is not where it should be: still there, or not yet."""
 
 import asyncio
 from collections.abc import Collection, Iterator
 
 from lifecycle.decide.delete import CAPTURE
 from lifecycle.errors import ClusterError, Gone
-from lifecycle.kube import paths, read, rights, volumes
+from lifecycle.kube import paths, read, rights, snapshots, volumes
 from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.evidence import SECONDS, Evidence
@@ -16,6 +16,7 @@ from lifecycle.model import Claim, Kind, Ref, Volume
 from lifecycle.ports import Right
 
 PATCHING = Right("patch", "", "persistentvolumes")
+RETAINING = Right("patch", "snapshot.storage.k8s.io", "volumesnapshotcontents")
 
 
 def asked_for(missing: Collection[str]) -> list[Ref]:
@@ -52,6 +53,8 @@ async def _of(door: Door, namespace: str, ref: Ref, found: Evidence) -> list[Sym
         return list(_of_claim(ref, one, found))
     if ref.kind is Kind.VOLUME:
         return await _of_volume(door, namespace, ref, one)
+    if ref.kind is Kind.SNAPSHOT:
+        return await _of_snapshot(door, namespace, ref, one)
     return [_terminating(ref, one) if read.is_deleting(one) else symptom(Weight.WAITING, str(ref), "still there")]
 
 
@@ -91,3 +94,30 @@ async def _of_volume(door: Door, namespace: str, ref: Ref, found: Json) -> list[
     if await rights.missing(door, namespace, [PATCHING]):
         return [symptom(Weight.CAUSE, str(ref), "may not be patched", f"the bot has no right to {PATCHING}"), told]
     return [told]
+
+
+async def _of_snapshot(door: Door, namespace: str, ref: Ref, found: Json) -> list[Symptom]:
+    """What the driver last said; the controllers go on trying as long as it is there."""
+    if read.is_deleting(found):
+        return [_terminating(ref, found)]
+    contents = await _content_of(door, namespace, found)
+    seen = snapshots.snapshot(found, snapshots.by_name(contents))
+    if seen.error:
+        return [symptom(Weight.CAUSE, str(ref), "cannot be cut" if seen.cut_at is None else "not ready", seen.error)]
+    if seen.cut_at is None:
+        message = "nobody has taken it up: is the driver's csi-snapshotter running?" if not contents else ""
+        return [symptom(Weight.WAITING, str(ref), "not cut yet", message)]
+    if seen.content and seen.policy != Volume.RETAIN and await rights.missing(door, namespace, [RETAINING]):
+        return [symptom(Weight.CAUSE, str(ref), "may not be kept", f"the bot has no right to {RETAINING}")]
+    message = f"cut {seen.cut_at:%Y-%m-%d %H:%M:%S} UTC; content {seen.content or 'of another snapshot'}, {seen.policy}"
+    return [symptom(Weight.WAITING, str(ref), "ready" if seen.is_ready else "not ready yet", message)]
+
+
+async def _content_of(door: Door, namespace: str, snapshot: Json) -> list[Json]:
+    name = read.status_of(snapshot).get("boundVolumeSnapshotContentName")
+    if not name:
+        return []
+    try:
+        return [await door.get(paths.one_of(Resource.SNAPSHOT_CONTENTS, namespace, str(name)))]
+    except Gone:
+        return []

@@ -59,13 +59,22 @@ WORKLOADS = {Kind.STATEFUL_SET: Resource.STATEFUL_SETS, Kind.DEPLOYMENT: Resourc
 
 PARTS = {Kind.SERVICE: Resource.SERVICES, Kind.SECRET: Resource.SECRETS, Kind.CONFIG_MAP: Resource.CONFIG_MAPS}
 
-OF_KIND = {**WORKLOADS, **PARTS, Kind.CLAIM: Resource.CLAIMS, Kind.VOLUME: Resource.VOLUMES}
+OF_KIND = {
+    **WORKLOADS,
+    **PARTS,
+    Kind.CLAIM: Resource.CLAIMS,
+    Kind.VOLUME: Resource.VOLUMES,
+    Kind.SNAPSHOT: Resource.SNAPSHOTS,
+}
 
 PICTURED = (Resource.STATEFUL_SETS, Resource.DEPLOYMENTS, Resource.PODS, Resource.CLAIMS)
 """What a full picture is made of."""
 
 PICTURED_WIDELY = (*PICTURED, Resource.VOLUMES, *PARTS.values())
-"""What that of a delete or a restore is made of."""
+"""What that of an operation that captures or restores is made of."""
+
+SNAPSHOTTED = (Resource.SNAPSHOTS, Resource.SNAPSHOT_CONTENTS)
+"""What it is made of besides, where a set is taken."""
 
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 

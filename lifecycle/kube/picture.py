@@ -8,21 +8,25 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.kube.parts import bare, parts
-from lifecycle.kube.paths import CONFIDENTIAL, PICTURED, PICTURED_WIDELY, Resource
+from lifecycle.kube.paths import CONFIDENTIAL, PICTURED, PICTURED_WIDELY, SNAPSHOTTED, Resource
 from lifecycle.kube.pieces import whole
 from lifecycle.kube.read import Lists
+from lifecycle.kube.snapshots import by_name, snapshot
 from lifecycle.kube.volumes import volume
-from lifecycle.model import Exit, Observed, Volume
+from lifecycle.model import Exit, Observed, Snapshot, Volume
 from lifecycle.operation import Goal
+from lifecycle.snapshots import name_of
 
 
 def resources_of(goal: Goal) -> tuple[Resource, ...]:
     """What has to be known for it."""
-    return PICTURED_WIDELY if goal.is_wide else PICTURED
+    if not goal.is_wide:
+        return PICTURED
+    return (*PICTURED_WIDELY, *SNAPSHOTTED) if _names_of_set(goal) else PICTURED_WIDELY
 
 
 def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tuple[Exit, ...] = ()) -> Observed:
-    """Of a delete and a restore also the volumes, the parts and the capture that the goal names."""
+    """Of what captures or restores also the volumes, the parts, the capture and the snapshots that the goal names."""
     seen = read.observed(goal.topology, lists, at, exits)
     if not goal.is_wide:
         return seen
@@ -30,8 +34,23 @@ def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tupl
         seen,
         volumes=_volumes(goal, namespace, lists),
         parts=parts((part.ref for part in goal.parts), lists),
+        snapshots=_snapshots(goal, lists),
         capture=whole(lists[Resource.SECRETS], goal.source or goal.mark),
     )
+
+
+def _names_of_set(goal: Goal) -> frozenset[str]:
+    members = goal.cutting.members if goal.cutting else ()
+    return frozenset(name_of(goal.mark, member.claim) for member in members)
+
+
+def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:
+    names = _names_of_set(goal)
+    if not names:
+        return ()
+    contents = by_name(lists[Resource.SNAPSHOT_CONTENTS])
+    found = (snapshot(one, contents) for one in lists[Resource.SNAPSHOTS] if read.name_of(one) in names)
+    return tuple(sorted(found, key=lambda one: one.name))
 
 
 def _volumes(goal: Goal, namespace: str, lists: Lists) -> tuple[Volume, ...]:

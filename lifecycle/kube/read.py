@@ -279,12 +279,6 @@ def belongs(found: Json, workload: Workload) -> bool:
     return all(labels.get(key) == value for key, value in workload.selector.items())
 
 
-def is_claim_of(name: str, workload: Workload) -> bool:
-    """`<template>-<set>-<ordinal>`, ordinals beyond the present count too: their data is as dear."""
-    prefixes = (f"{template}-{workload.ref.name}-" for template in workload.claims)
-    return any(name.startswith(prefix) and name[len(prefix) :].isdecimal() for prefix in prefixes)
-
-
 def mounts(pods: Iterable[Json]) -> dict[str, tuple[str, ...]]:
     """By claim the names of the pods that mount it; one that has finished does so no more."""
     found: dict[str, tuple[str, ...]] = {}
@@ -346,7 +340,7 @@ def object_of(ref: Ref, lists: Lists) -> Json | None:
 def _claims_of(topology: Topology, lists: Lists) -> Iterator[Claim]:
     mounted = mounts(lists[Resource.PODS])
     for found in lists[Resource.CLAIMS]:
-        if any(is_claim_of(name_of(found), one) for one in topology):
+        if any(one.owns_claim(name_of(found)) for one in topology):
             yield claim(found, mounted.get(name_of(found), ()))
 
 

@@ -31,39 +31,53 @@ NEEDED = (
 
 
 _SEEN_WIDELY = (
-    *_rights("", ["persistentvolumes"], ["get", "list", "watch", "patch"]),
+    *_rights("", ["persistentvolumes"], ["get", "list", "watch"]),
     *_rights("", ["services"], ["list", "watch"]),
     *_rights("", ["secrets", "configmaps"], ["get", "list", "watch"]),
     *_rights("", ["persistentvolumeclaims"], ["get"]),
 )
-"""For the picture of a delete or a restore, and to set what its volumes are reclaimed by."""
+"""For the picture of what captures or restores."""
 
-DELETING = (
+SNAPSHOTTING = (
     *NEEDED,
     *_SEEN_WIDELY,
+    *_rights("", ["secrets"], ["create", "delete"]),
     *_rights("apps", ["daemonsets"], ["list"]),
     *_rights("batch", ["jobs", "cronjobs"], ["list"]),
-    *_rights("apps", ["statefulsets", "deployments"], ["delete"]),
-    *_rights("", ["services", "secrets", "configmaps"], ["delete"]),
-    *_rights("", ["persistentvolumeclaims"], ["patch", "delete"]),
-    *_rights("", ["secrets"], ["create"]),
+    *_rights("snapshot.storage.k8s.io", ["volumesnapshots"], ["get", "list", "watch", "create"]),
+    *_rights("snapshot.storage.k8s.io", ["volumesnapshotcontents"], ["get", "list", "watch", "patch"]),
+    *_rights("snapshot.storage.k8s.io", ["volumesnapshotclasses"], ["list"]),
 )
-"""The lists of others' workloads tell which Secrets and ConfigMaps somebody else uses too; the capture is a Secret."""
+"""With each set goes a capture of the objects, a Secret; a content is patched to outlive its namespace.
+
+The lists of others' workloads tell which Secrets and ConfigMaps somebody else uses too.
+"""
+
+DELETING = (
+    *SNAPSHOTTING,
+    *_rights("", ["persistentvolumes"], ["patch"]),
+    *_rights("apps", ["statefulsets", "deployments"], ["delete"]),
+    *_rights("", ["services", "configmaps"], ["delete"]),
+    *_rights("", ["persistentvolumeclaims"], ["patch", "delete"]),
+)
+"""A delete takes a set of what can be cut."""
 
 RESTORING = (
     *NEEDED,
     *_SEEN_WIDELY,
+    *_rights("", ["persistentvolumes"], ["patch"]),
     *_rights("apps", ["statefulsets", "deployments"], ["create"]),
     *_rights("", ["services", "secrets", "configmaps", "persistentvolumeclaims"], ["create"]),
 )
 
-CLUSTER_WIDE = frozenset({"persistentvolumes"})
+CLUSTER_WIDE = frozenset({"persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
 """Resources that are in no namespace."""
 
 
 def for_verb(verb: Verb) -> tuple[Right, ...]:
     """Everything that the verb needs, from its plan to its diagnosis."""
-    return {Verb.DELETE: DELETING, Verb.RESTORE: RESTORING}.get(verb, NEEDED)
+    wider = {Verb.SNAPSHOT: SNAPSHOTTING, Verb.DELETE: DELETING, Verb.RESTORE: RESTORING}
+    return wider.get(verb, NEEDED)
 
 
 async def missing(door: Door, namespace: str, rights: Sequence[Right]) -> tuple[Right, ...]:

@@ -4,16 +4,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lifecycle.errors import Conflict, Gone, Invalid
-from lifecycle.kube import copies, patch, paths, read, volumes
+from lifecycle.kube import copies, patch, paths, read, snapshots, volumes
 from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.capture import Captor, Reader
 from lifecycle.kube.door import Door
 from lifecycle.kube.fence import require
 from lifecycle.kube.patch import Patch
-from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS
+from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
 from lifecycle.model import Action, Kind, Ref, Step, Volume
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease
+from lifecycle.snapshots import Member, name_of
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,41 @@ class Doing:
     async def capture(self) -> str:
         await Captor(self.door, self.namespace, self.operation, self.lease).write()
         return ""
+
+    async def cut(self) -> str:
+        """A name that is taken means done only where this operation made what bears it."""
+        member = self._member()
+        if read.uid_of(await self._read()) != member.uid:
+            raise Invalid(f"{self.step.ref} was replaced by another claim of the same name")
+        require(self.lease)
+        try:
+            made = await self.door.create(
+                paths.all_of(Resource.SNAPSHOTS, self.namespace), snapshots.body(member, self.operation)
+            )
+        except Conflict:
+            made = await self._snapshot(member)
+            snapshots.require_ours(made, member, self.operation)
+        return read.uid_of(made)
+
+    async def retain(self) -> str:
+        found = await self._snapshot(self._member())
+        if read.uid_of(found) != self.step.uid:
+            raise Gone(f"the snapshot of {self.step.ref} was replaced by another one")
+        path = paths.one_of(Resource.SNAPSHOT_CONTENTS, self.namespace, snapshots.bound_content(found))
+        if operations := snapshots.retain(self.step, await self.door.get(path), found):
+            require(self.lease)
+            await self.door.patch(path, operations)
+        return self.step.uid
+
+    def _member(self) -> Member:
+        found = self.goal.cutting.member(self.step.ref.name) if self.goal.cutting else None
+        if found is None:
+            raise Invalid(f"{self.step.ref} is none of the claims of this set")
+        return found
+
+    async def _snapshot(self, member: Member) -> Json:
+        name = name_of(self.operation.id, member.claim)
+        return await self.door.get(paths.one_of(Resource.SNAPSHOTS, self.namespace, name))
 
     async def remove(self) -> str:
         """What is gone already, or another object of the same name by now, is not to be removed any more."""
@@ -142,6 +178,8 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.SCALE_UP: Doing.scale_up,
     Action.ROLLOUT_RESTART: Doing.rollout_restart,
     Action.CAPTURE: Doing.capture,
+    Action.CUT: Doing.cut,
+    Action.RETAIN: Doing.retain,
     Action.KEEP: Doing.keep,
     Action.REMOVE: Doing.remove,
     Action.MAKE: Doing.make,

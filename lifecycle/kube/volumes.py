@@ -48,6 +48,7 @@ def volume(found: Json, namespace: str) -> Volume:
         storage_class=spec.get("storageClassName") or "",
         kept_by=notes.get(KEPT_BY, ""),
         policy_before=notes.get(POLICY_BEFORE, ""),
+        is_csi=bool(spec.get("csi")),
     )
 
 

@@ -1,6 +1,6 @@
 """The reference TML cluster: own manifests for the vendor's seven components, and how they behave."""
 
-from sandbox.tml.manifests import Object, canary, manifests
+from sandbox.tml.manifests import Object, canary, manifests, snapshot_class
 
 PROD_NAMESPACE = "ml550"
 STAGING_NAMESPACE = "ml550-staging"
@@ -19,5 +19,5 @@ def staging() -> list[Object]:
 
 
 def reference() -> list[Object]:
-    """Both clusters, for one Kubernetes cluster; the StorageClasses they share come twice."""
-    return [*prod(), *staging()]
+    """Both clusters, for one Kubernetes cluster that can cut their volumes; StorageClasses they share come twice."""
+    return [*prod(), *staging(), snapshot_class()]

@@ -12,6 +12,7 @@ from sandbox.tml.components import COMPONENTS
 Object = dict[str, Any]
 
 RELEASE = "5.5.2"
+PROVISIONER = "hostpath.csi.sandbox"
 REGISTRY_KEY = "tmgc-registry-key"
 SHARED_SECRETS: Mapping[str, tuple[str, ...]] = {
     "cluster-property": ("tml_cluster_properties.json",),
@@ -187,7 +188,7 @@ def manifests(
     zones: int = 1,
     counts: Mapping[str, int] | None = None,
     reporting: bool = True,
-    provisioner: str = "hostpath.csi.sandbox",
+    provisioner: str = PROVISIONER,
 ) -> list[Object]:
     """All objects of one TML cluster in the order in which they can be created.
 
@@ -241,6 +242,17 @@ def _registry_secret(cluster: Cluster) -> Object:
         "metadata": _metadata(cluster, REGISTRY_KEY),
         "type": "kubernetes.io/dockerconfigjson",
         "data": {".dockerconfigjson": _encoded(json.dumps(config))},
+    }
+
+
+def snapshot_class() -> Object:
+    """No part of the vendor's manifests: whoever runs the Kubernetes cluster makes it for the storage's driver."""
+    return {
+        "apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshotClass",
+        "metadata": {"name": "hostpath-snapshots"},
+        "driver": PROVISIONER,
+        "deletionPolicy": "Delete",
     }
 
 

@@ -192,7 +192,8 @@ async def at_the_desk(
         new_id=lambda prefix: new_id(prefix, CHANCE),
     )
     link = partial(permalink, client)
-    desk = Desk(sites, gate, access, store.operations, store.approvals, store.messages, store.audit, link)
+    records = (store.operations, store.approvals, store.messages, store.sets, store.audit)
+    desk = Desk(sites, gate, access, *records, link, store.clock)
     app = AsyncApp(client=client)
     listeners.register(app, desk)
     handler = AsyncSocketModeHandler(app, workspace.app_token, web_client=client)

@@ -34,7 +34,8 @@ from lifecycle.errors import NotUnderstood
 from lifecycle.model import Component
 
 CLUSTERS = ("prod", "staging")
-PLAN = "plan stop|start|restart|delete|restore CLUSTER [...]"
+PLAN = "plan stop|start|restart|snapshot|delete|restore CLUSTER [...]"
+STOP = "stop CLUSTER [--snapshot|--no-snapshot] [because REASON]"
 NOSQL, SQL, TM, REPORTING = Component.NOSQL, Component.SQL, Component.TM, Component.REPORTING
 
 
@@ -178,14 +179,14 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
             "restrat prod tm --downtime x",
             "There is no command 'restrat'. Did you mean: /tml restart prod tm --downtime",
         ),
-        ("stpo", "There is no command 'stpo'. It is written: /tml stop CLUSTER [because REASON]"),
-        ("stpo elsewhere", "There is no command 'stpo'. It is written: /tml stop CLUSTER [because REASON]"),
+        ("stpo", f"There is no command 'stpo'. It is written: /tml {STOP}"),
+        ("stpo elsewhere", f"There is no command 'stpo'. It is written: /tml {STOP}"),
         ("whoim", "There is no command 'whoim'. Did you mean: /tml whoami"),
         ("histroy prod", "There is no command 'histroy'. Did you mean: /tml history"),
         ("--help", "There is no command '--help'. Did you mean: /tml help"),
         (
             "plna stop prod",
-            "There is no command 'plna'. It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]",
+            f"There is no command 'plna'. It is written: /tml {PLAN}",
         ),
         ("qqqq", "There is no command 'qqqq'. /tml help lists all there is."),
         ("prod stop", "The command comes first. Did you mean: /tml stop prod"),
@@ -198,13 +199,13 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
         ("plan stop prdo", "There is no cluster 'prdo'. Did you mean: /tml plan stop prod"),
         (
             "stop elsewhere",
-            "There is no cluster 'elsewhere'. Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]",
+            f"There is no cluster 'elsewhere'. Known: prod, staging. It is written: /tml {STOP}",
         ),
-        ("stop", "Which cluster? Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]"),
-        ("stop because x", "Which cluster? Known: prod, staging. It is written: /tml stop CLUSTER [because REASON]"),
-        ("plan", "A plan of what? It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]"),
+        ("stop", f"Which cluster? Known: prod, staging. It is written: /tml {STOP}"),
+        ("stop because x", f"Which cluster? Known: prod, staging. It is written: /tml {STOP}"),
+        ("plan", f"A plan of what? It is written: /tml {PLAN}"),
         ("plan stpo prod", "A plan of what? Did you mean: /tml plan stop prod"),
-        ("plan prod", "A plan of what? It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]"),
+        ("plan prod", f"A plan of what? It is written: /tml {PLAN}"),
         ("start prod reporting=x", "'reporting=x': a count is a whole number from 0 to 99."),
         ("start prod reporting=", "'reporting=': a count is a whole number from 0 to 99."),
         ("start prod reporting=-1", "'reporting=-1': a count is a whole number from 0 to 99."),
@@ -244,14 +245,14 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
             "`restart` has no option '--downtme'. Did you mean: /tml restart prod sql --downtime",
         ),
         ("restart prod -downtime", "`restart` has no option '-downtime'. Did you mean: /tml restart prod --downtime"),
-        ("stop prod --remove", "`stop` has no option '--remove'. It is written: /tml stop CLUSTER [because REASON]"),
+        ("stop prod --remove", f"`stop` has no option '--remove'. It is written: /tml {STOP}"),
         (
             "stop prod --downtime",
-            "`stop` has no option '--downtime'. It is written: /tml stop CLUSTER [because REASON]",
+            f"`stop` has no option '--downtime'. It is written: /tml {STOP}",
         ),
         (
             "plan stop prod --x",
-            "`stop` has no option '--x'. It is written: /tml plan stop|start|restart|delete|restore CLUSTER [...]",
+            f"`stop` has no option '--x'. It is written: /tml {PLAN}",
         ),
         (
             "stop prod tm is slow",

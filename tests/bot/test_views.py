@@ -22,7 +22,7 @@ from bot.views.blocks import BLOCK_LIMIT, Message, context, escape, message, pre
 from lifecycle import approval, errors
 from lifecycle.approval import Approval, ApprovalState, Decision, Terms
 from lifecycle.by_hand import kubectl
-from lifecycle.decide import PHASES, delete, restart, restore, start, stop
+from lifecycle.decide import delete, phases_of, restart, restore, snapshot, start, stop
 from lifecycle.model import (
     Claim,
     Component,
@@ -35,12 +35,14 @@ from lifecycle.model import (
     Owner,
     OwnerKind,
     Person,
+    SnapshotClass,
     Traffic,
     Verb,
 )
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
+from lifecycle.snapshots import Temperature
 from lifecycle.topology import arranged
 from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
 from storage import proposals
@@ -117,16 +119,28 @@ class World:
                 return self.delete_goal(keeps_services=False)
             case Verb.RESTORE:
                 return restore.goal(self.removal(), self.gone())
+            case Verb.SNAPSHOT:
+                return snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
 
     def delete_goal(self, *, keeps_services: bool) -> Goal:
+        return delete.goal(self.bound, self.inventory, keeps_services=keeps_services)
+
+    @property
+    def bound(self) -> Discovery:
+        """The same, each claim with a volume."""
         found = self.discovery
-        parts = tuple(replace(part, addresses=(self.word,) if part.addresses else ()) for part in values.PARTS)
-        volumes = tuple(
-            values.volume_of(claim, name=f"pv-{claim.name}", capacity="10Gi") for claim in found.observed.claims
-        )
         claims = tuple(replace(claim, volume=f"pv-{claim.name}") for claim in found.observed.claims)
-        found = replace(found, observed=replace(found.observed, claims=claims))
-        return delete.goal(found, Inventory(volumes, parts), keeps_services=keeps_services)
+        return replace(found, observed=replace(found.observed, claims=claims))
+
+    @property
+    def inventory(self) -> Inventory:
+        whole = self.word.encode("utf-8", "replace").decode()
+        volumes = tuple(
+            values.volume_of(claim, name=f"pv-{claim.name}", capacity="10Gi", driver=whole, is_csi=True)
+            for claim in self.discovery.observed.claims
+        )
+        parts = tuple(replace(part, addresses=(self.word,) if part.addresses else ()) for part in values.PARTS)
+        return Inventory(volumes, parts, (SnapshotClass(whole, whole, "Delete"),))
 
     def removal(self) -> Operation:
         """The delete that a restore undoes."""
@@ -219,7 +233,7 @@ class World:
             data |= {"replicas": step.replicas, "uid": "uid", "attempts": 2, "undone": True}
             told += [("step", data), ("step-failed", {**data, "error": self.word}), ("step-done", data)]
             told.append(("arrived", {"phase": phase, "objects": [str(step.ref)]}))
-        told += [("passed", {"phase": one.name}) for one in PHASES[verb]]
+        told += [("passed", {"phase": one.name}) for one in phases_of(self.plan(verb).goal)]
         failure = Outcome(State.FAILED, diagnosis=self.diagnosis, error=self.word)
         told.append(("turned-back", {"failure": failure}))
         told += [("exit", Exit(self.word, "uid", self.word, code)) for code in (0, 1, 137)]
@@ -609,7 +623,7 @@ def test_a_plan_to_delete_says_of_each_volume_and_address_what_becomes_of_it() -
     assert "it is kept (Retain), and a restore binds it again: the same bytes" in given_up
     assert "the address 203.0.113.7 of tm-svc is given up; DNS that names it has to follow" in given_up
     (about,) = [line for line in given_up.splitlines() if "snapshot" in line.lower()]
-    assert about.startswith("No snapshots: this bot does not take any yet")
+    assert about == "*No snapshots* are taken: the loss of a volume itself has no way back."
     kept = plan(world.delete_goal(keeps_services=True), world.discovery)
     staying = words(answers.plan("prod", kept))
     assert ":information_source: tm-svc stays with its address 203.0.113.7" in staying
@@ -631,17 +645,20 @@ def test_a_claim_without_a_volume_is_said_to_have_nothing_to_keep() -> None:
     assert "• spare has no volume: there is nothing in it to keep" in words(answers.plan("prod", never))
 
 
-WIDE = [(verb, phase.name) for verb in (Verb.DELETE, Verb.RESTORE) for phase in PHASES[verb]]
+WIDE = [
+    (verb, phase.name) for verb in (Verb.DELETE, Verb.RESTORE) for phase in phases_of(World("moving").plan(verb).goal)
+]
 
 
 @pytest.mark.parametrize(("verb", "name"), WIDE)
 @pytest.mark.parametrize("failed", [False, True])
 def test_the_live_message_shows_how_far_each_phase_is(verb: Verb, name: str, failed: bool) -> None:
-    world, names = World("moving"), [phase.name for phase in PHASES[verb]]
+    world = World("moving")
+    names = [phase.name for phase in phases_of(world.plan(verb).goal)]
     at = names.index(name)
     one = world.failed(verb, error="gone") if failed else world.operation(verb)
     one = replace(one, phase=name)
-    phase = PHASES[verb][at]
+    phase = phases_of(one.goal)[at]
     objects = [str(ref) for ref in phase.objects(one.goal)]
     entries = [recorded(seq, "passed", {"phase": passed}) for seq, passed in enumerate(names[:at], 1)]
     entries.append(recorded(9, "arrived", {"phase": name, "objects": objects[:1]}))
@@ -653,7 +670,7 @@ def test_the_live_message_shows_how_far_each_phase_is(verb: Verb, name: str, fai
 
 @pytest.mark.parametrize("verb", [Verb.DELETE, Verb.RESTORE])
 def test_what_is_done_is_shown_as_done_in_every_phase(verb: Verb) -> None:
-    names = [phase.name for phase in PHASES[verb]]
+    names = [phase.name for phase in phases_of(World("moving").plan(verb).goal)]
     done = replace(World("moving").done(verb), phase=names[-1])
     entries = [recorded(seq, "passed", {"phase": name}) for seq, name in enumerate(names[:-1], 1)]
     shown = operation.live(done, entries)
@@ -661,7 +678,7 @@ def test_what_is_done_is_shown_as_done_in_every_phase(verb: Verb) -> None:
     assert shown["text"].startswith("Deleted prod" if verb is Verb.DELETE else "Restored prod")
 
 
-@pytest.mark.parametrize("name", [phase.name for phase in PHASES[Verb.DELETE]])
+@pytest.mark.parametrize("name", [name for verb, name in WIDE if verb is Verb.DELETE])
 def test_a_failed_delete_says_what_was_removed_and_how_to_go_on(name: str) -> None:
     failed = replace(World("moving").failed(Verb.DELETE, error="no answer"), phase=name)
     thread = finish(failed)

@@ -10,7 +10,7 @@ import yaml
 
 import sandbox
 from bot.settings import load_settings
-from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, READING, RESTORING
+from lifecycle.kube.rights import DELETING, NEEDED, READING
 from lifecycle.ports import Right
 from sandbox import CONTEXT, tml
 from sandbox.kubernetes.access import Identity, Role
@@ -20,11 +20,8 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 def rules(name: str, kind: str = "Role") -> list[dict[str, Any]]:
-    return next(
-        document["rules"]
-        for document in yaml.safe_load_all((DEPLOY / "rbac" / name).read_text())
-        if document["kind"] == kind
-    )
+    documents = yaml.safe_load_all((DEPLOY / "rbac" / name).read_text())
+    return [rule for document in documents if document["kind"] == kind for rule in document["rules"]]
 
 
 def granted(found: list[dict[str, Any]]) -> set[Right]:
@@ -49,14 +46,6 @@ OPTIONAL = {Right("list", "autoscaling", "horizontalpodautoscalers"), Right("lis
 @pytest.mark.parametrize(("name", "asked"), [("role.yaml", NEEDED), ("look.yaml", READING)])
 def test_the_documented_roles_grant_what_is_asked_for_and_nothing_else(name: str, asked: tuple[Right, ...]) -> None:
     assert granted(rules(name)) == {*asked} | OPTIONAL
-
-
-def test_with_the_roles_for_a_delete_it_is_all_that_a_delete_and_a_restore_ask_for_and_nothing_else() -> None:
-    of_the_cluster = granted(rules("delete.yaml", "ClusterRole"))
-    assert {right.resource for right in of_the_cluster} == CLUSTER_WIDE
-    in_the_namespace = granted(rules("role.yaml")) | granted(rules("delete.yaml"))
-    assert in_the_namespace | of_the_cluster == {*DELETING, *RESTORING} | OPTIONAL
-    assert not granted(rules("role.yaml")) & granted(rules("delete.yaml")), "each right is granted once"
 
 
 def test_the_documented_role_can_write_nothing_but_workloads_and_the_lease() -> None:
@@ -91,8 +80,7 @@ async def allowed(folder: Path, *names: str) -> AsyncIterator[Town]:
     """With these files' Roles in staging, their ClusterRoles, and the documented scopes; nothing more."""
     async with sandbox.start(folder, time_scale=SCALE, limits=None, scopes=scopes()) as box:
         found = [Role.of({**rule, "namespaces": [tml.STAGING_NAMESPACE]}) for name in names for rule in rules(name)]
-        if "delete.yaml" in names:
-            found += [Role.of(rule) for rule in rules("delete.yaml", "ClusterRole")]
+        found += [Role.of(rule) for name in names for rule in rules(name, "ClusterRole")]
         box.kubernetes.server.tokens["least"] = Identity("system:serviceaccount:tml-bot:tml-bot", tuple(found))
         configuration = box.write_configuration()
         box.kubernetes.kubeconfig(box.kubeconfig, {CONTEXT: tml.STAGING_NAMESPACE}, {CONTEXT: "least"})
@@ -103,7 +91,7 @@ async def allowed(folder: Path, *names: str) -> AsyncIterator[Town]:
 async def test_a_delete_and_its_restore_run_with_the_documented_roles_and_scopes_and_nothing_more(
     tmp_path: Path,
 ) -> None:
-    async with allowed(tmp_path, "role.yaml", "delete.yaml") as place:
+    async with allowed(tmp_path, "role.yaml", "snapshot.yaml", "delete.yaml") as place:
         _, card = await place.asks("alice", "delete staging because it moves", "ops")
         live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
         await place.until_says(live, "Deleted staging")
@@ -111,6 +99,26 @@ async def test_a_delete_and_its_restore_run_with_the_documented_roles_and_scopes
         await place.until_says(back, "Restored staging")
         dm = place.box.slack.person("carol").direct_messages
         assert "your yes or no to a delete is asked for" in words_of(dm[0])
+
+
+async def test_snapshots_run_with_their_role_and_the_documented_one_and_nothing_more(tmp_path: Path) -> None:
+    async with allowed(tmp_path, "role.yaml", "snapshot.yaml") as place:
+        live = await place.operation(words_of(await place.types("alice", "snapshot staging cold because of it")), "ops")
+        await place.until_says(live, "Cut a snapshot set of staging")
+        assert "nothing of it" not in place.thread(live)
+        live = await place.operation(words_of(await place.types("alice", "stop staging --snapshot")), "ops")
+        await place.until_says(live, "Stopped staging")
+
+
+async def test_without_their_role_snapshots_are_refused_and_a_stop_without_them_is_not(tmp_path: Path) -> None:
+    async with allowed(tmp_path, "role.yaml") as place:
+        for words in ("snapshot staging", "snapshot staging hot", "stop staging --snapshot"):
+            answer = words_of(await place.types("alice", words))
+            assert "does not let the bot snapshot in ml550-staging" in answer, words
+            assert "create volumesnapshots (snapshot.storage.k8s.io)" in answer
+        assert place.posted("ops") == []
+        live = await place.operation(words_of(await place.types("alice", "stop staging")), "ops")
+        await place.until_says(live, "Stopped staging")
 
 
 async def test_without_the_roles_for_it_a_delete_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ class FakeCluster:
         return replace(self.found, workloads=there, observed=world.picture(NAMELESS, self.clock.now()))
 
     async def inventory(self, discovery: Discovery) -> Inventory:
-        return Inventory(tuple(self.world.volumes.values()), tuple(self.world.parts.values()))
+        world = self.world
+        return Inventory(tuple(world.volumes.values()), tuple(world.parts.values()), world.snapshot_classes)
 
     async def picture(self, goal: Goal) -> Observed:
         return self.world.picture(goal, self.clock.now())

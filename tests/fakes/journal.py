@@ -8,6 +8,7 @@ from lifecycle.errors import Fenced
 from lifecycle.model import Diagnosis, Exit, Step
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.ports import Clock, Result
+from lifecycle.snapshots import SnapshotSet
 from tests.fakes.cluster import Crash
 
 
@@ -20,6 +21,7 @@ class MemoryJournal:
     steps: list[Step] = field(default_factory=list)
     """As they were written down, each before it was done."""
     seen: dict[str, list[Exit]] = field(default_factory=dict)
+    sets: dict[str, SnapshotSet] = field(default_factory=dict)
     crash_after: int | None = None
 
     def begin(self, operation: Operation) -> Operation:
@@ -80,6 +82,11 @@ class MemoryJournal:
 
     async def slow(self, operation: Operation, diagnosis: Diagnosis) -> None:
         self._commit(self._held(operation))
+
+    async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
+        row = self._held(operation)
+        assert self.sets.setdefault(operation.id, snapshot_set).members == snapshot_set.members
+        self._commit(row)
 
     async def passed(self, operation: Operation, following: str) -> Operation:
         row = self._held(operation)

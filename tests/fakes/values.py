@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from lifecycle.decide import PHASES
+from lifecycle.decide import phases_of
 from lifecycle.model import (
     Claim,
     Component,
@@ -18,6 +18,7 @@ from lifecycle.model import (
     Pod,
     Probe,
     Ref,
+    SnapshotClass,
     Target,
     Volume,
     Workload,
@@ -119,6 +120,20 @@ def volume_of(claim: Claim, **changes: object) -> Volume:
     return replace(made, storage_class=claim.storage_class, **changes)  # type: ignore[arg-type]
 
 
+CSI = "csi.example.com"
+SNAPSHOT_CLASSES = (SnapshotClass("csi-snapshots", CSI, "Delete"),)
+
+
+def csi_inventory(found: Discovery) -> Inventory:
+    """The same on storage that cuts snapshots."""
+    volumes = (
+        volume_of(claim, driver=CSI, is_csi=True, capacity=claim.capacity)
+        for claim in found.observed.claims
+        if claim.volume
+    )
+    return Inventory(tuple(volumes), PARTS, SNAPSHOT_CLASSES)
+
+
 def inventory(found: Discovery) -> Inventory:
     """A volume behind each claim that has one, and the parts."""
     return Inventory(tuple(volume_of(claim) for claim in found.observed.claims if claim.volume), PARTS)
@@ -155,7 +170,7 @@ def operation(goal: Goal, identity: str = "op-000001", phase: str | None = None)
         requester=ALICE,
         place=OPS,
         goal=goal,
-        phase=phase or PHASES[goal.verb][0].name,
+        phase=phase or phases_of(goal)[0].name,
         begun_at=NOW,
         reason="patching",
     )

@@ -17,6 +17,8 @@ from lifecycle.model import (
     Observed,
     Part,
     Ref,
+    Snapshot,
+    SnapshotClass,
     Step,
     Verb,
     Volume,
@@ -24,6 +26,7 @@ from lifecycle.model import (
     WorkloadState,
 )
 from lifecycle.operation import Goal
+from lifecycle.snapshots import name_of
 from lifecycle.topology import arranged
 from tests.fakes import values
 
@@ -69,6 +72,16 @@ class World:
     """Claims that stay Terminating."""
     torn: bool = False
     """A piece of each capture never appears."""
+    snapshot_classes: tuple[SnapshotClass, ...] | None = None
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    cuts: dict[str, str] = field(default_factory=dict)
+    """By the handle of a snapshot: what was on its volume when it was cut."""
+    pods_at_cut: set[int] = field(default_factory=set)
+    """How many pods there were when something was cut."""
+    never_cut: set[str] = field(default_factory=set)
+    """Claims whose driver refuses."""
+    never_uploaded: set[str] = field(default_factory=set)
+    """Claims whose snapshots are cut, and never ready."""
     guests: dict[str, str] = field(default_factory=dict)
     """By claim: a pod of nobody's that mounts it."""
     made: int = 0
@@ -82,6 +95,7 @@ class World:
             volumes={volume.name: volume for volume in inventory.volumes},
             data={volume.name: f"bytes of {volume.claim}" for volume in inventory.volumes},
             parts={part.ref: part for part in inventory.parts},
+            snapshot_classes=inventory.snapshot_classes,
         )
 
     def picture(self, goal: Goal, at: datetime = values.NOW) -> Observed:
@@ -96,8 +110,14 @@ class World:
             seen,
             volumes=tuple(volume for name, volume in self.volumes.items() if name in named),
             parts=tuple(part for ref, part in self.parts.items() if ref in refs),
+            snapshots=self._snapshots_of(goal),
             capture=f"sha256-{source}" if source in self.captures and not self.torn else "",
         )
+
+    def _snapshots_of(self, goal: Goal) -> tuple[Snapshot, ...]:
+        members = goal.cutting.members if goal.cutting else ()
+        found = (self.snapshots.get(name_of(goal.mark, member.claim)) for member in members)
+        return tuple(one for one in found if one)
 
     def mounting(self, claim: str) -> tuple[str, ...]:
         """The pods that mount it: <template>-<set>-<ordinal> is the claim of <set>-<ordinal>."""
@@ -125,8 +145,12 @@ class World:
             return "uid-capture"
         if step.action is Action.MAKE:
             return self._made(step.ref, goal)
+        if step.action is Action.RETAIN:
+            return self._retain(step, goal)
         if self.uid_of(step.ref) != step.uid:
             raise Gone(f"{step.ref} is gone") if not self.uid_of(step.ref) else Conflict(f"{step.ref}: another uid")
+        if step.action is Action.CUT:
+            return self._cut(step.ref.name, goal)
         if step.ref.kind is Kind.VOLUME:
             self._patch_volume(step, goal)
         elif step.action is Action.REMOVE:
@@ -176,6 +200,22 @@ class World:
         else:
             del self.parts[ref]
 
+    def _cut(self, claim: str, goal: Goal) -> str:
+        name = name_of(goal.mark, claim)
+        there = self.snapshots.get(name)
+        if there and there.made_by != goal.mark:
+            raise Conflict(f"{name} is there already")
+        self.snapshots[name] = there or Snapshot(name, self.new_uid(name), claim, goal.mark)
+        return self.snapshots[name].uid
+
+    def _retain(self, step: Step, goal: Goal) -> str:
+        name = name_of(goal.mark, step.ref.name)
+        there = self.snapshots.get(name)
+        if there is None or there.uid != step.uid:
+            raise Gone(f"{name} is gone")
+        self.snapshots[name] = replace(there, policy=Volume.RETAIN)
+        return there.uid
+
     def _patch_volume(self, step: Step, goal: Goal) -> None:
         volume = self.volumes[step.ref.name]
         match step.action:
@@ -222,7 +262,7 @@ class World:
         """One move of every controller, or of some by chance, judged on what was there before it."""
         before = dict(self.states)
         moves: list[Callable[[], None]] = [partial(self._move_workload, ref, before) for ref in before]
-        moves += [self._reap_claims, self._bind_claims, self._reclaim_volumes]
+        moves += [self._reap_claims, self._bind_claims, self._reclaim_volumes, self._cut_snapshots]
         if chance:
             moves = chance.sample(moves, chance.randint(1, len(moves)))
         for move in moves:
@@ -282,6 +322,16 @@ class World:
             if claim.status == "Pending" and (volume := self._volume_for(claim)):
                 self.volumes[volume.name] = replace(volume, phase="Bound", claim=name, claim_uid=claim.uid)
                 self.claims[name] = replace(claim, status="Bound", volume=volume.name)
+
+    def _cut_snapshots(self) -> None:
+        for name, one in list(self.snapshots.items()):
+            if one.cut_at is None and one.claim in self.claims and one.claim not in self.never_cut:
+                self.pods_at_cut.add(sum(len(state.pods) for state in self.states.values()))
+                self.cuts[one.uid] = self.data[self.claims[one.claim].volume]
+                content = {"content": f"snapcontent-{one.uid}", "handle": one.uid, "driver": "csi", "policy": "Delete"}
+                self.snapshots[name] = replace(one, cut_at=values.NOW, **content)
+            elif one.cut_at and not one.is_ready and one.claim not in self.never_uploaded:
+                self.snapshots[name] = replace(one, is_ready=True, size=1 << 30)
 
     def _volume_for(self, claim: Claim) -> Volume | None:
         """The one it names, one that is reserved for it, one that is anybody's, or a new one for a pod that waits."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from lifecycle.decide import delete, restore, start
+from lifecycle.decide import delete, restore, snapshot, start, stop
 from lifecycle.errors import Unsafe
 from lifecycle.model import Component, Discovery
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.runner import Runner
+from lifecycle.snapshots import SnapshotSet, Temperature, name_of
 from tests.fakes import values
 from tests.fakes.cluster import Crash, FakeClock, FakeCluster
 from tests.fakes.journal import MemoryJournal
@@ -34,10 +35,14 @@ class Scene:
     """One cluster and the bots that work on it, one after another."""
 
     running: bool = True
+    cuts: bool = False
+    """Whether the storage cuts snapshots."""
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
-        self.cluster = FakeCluster(pair(running=self.running), self.clock)
+        found = pair(running=self.running)
+        stored = values.csi_inventory(found) if self.cuts else values.inventory(found)
+        self.cluster = FakeCluster(found, self.clock, world=World.of(found, stored))
         self.journal = MemoryJournal(self.clock)
 
     @property
@@ -53,7 +58,19 @@ class Scene:
 
     async def delete(self, identity: str = "op-delete", *, keeps_services: bool = False) -> Operation:
         found = await self.cluster.discover()
-        goal = delete.goal(found, await self.cluster.inventory(found), keeps_services=keeps_services)
+        stored = await self.cluster.inventory(found)
+        goal = delete.goal(found, stored, keeps_services=keeps_services)
+        return self.begin(snapshot.as_far_as_possible(goal, found, stored, (), None), identity)
+
+    async def snapshot(self, temperature: Temperature, identity: str = "op-cutset") -> Operation:
+        found = await self.cluster.discover()
+        stored = await self.cluster.inventory(found)
+        return self.begin(snapshot.goal(found, stored, temperature, ()), identity)
+
+    async def stop(self, identity: str = "op-stop00") -> Operation:
+        """With a set on the way."""
+        found = await self.cluster.discover()
+        goal = snapshot.on_the_way(stop.goal(found), found, await self.cluster.inventory(found), ())
         return self.begin(goal, identity)
 
     async def restore(self, deleted: Operation, identity: str = "op-return") -> Operation:
@@ -108,6 +125,11 @@ class Scene:
     @property
     def bytes_are_there(self) -> bool:
         return set(FULL.values()) <= set(self.world.data.values())
+
+    def is_good(self, taken: SnapshotSet) -> bool:
+        """All of it is there, outlives the namespace, and holds what was on the volumes."""
+        there = [self.world.snapshots[name_of(taken.id, claim)] for claim in FULL]
+        return all(one.is_saved for one in there) and {one.claim: self.world.cuts[one.handle] for one in there} == FULL
 
     @property
     def is_empty(self) -> bool:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.decide import PHASES, delete, restore
+from lifecycle.decide import delete, phases_of, restore
 from lifecycle.errors import AlreadyRunning, ClusterError, Conflict, Forbidden, Unsafe
-from lifecycle.model import Action, Claim, Component, Kind, Observed, Part, Step, Verb, Volume, Workload, WorkloadState
+from lifecycle.model import Action, Claim, Component, Kind, Observed, Part, Step, Volume, Workload, WorkloadState
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 from lifecycle.simulation import all_waves
@@ -101,7 +101,7 @@ VOLUME_STATES = ["delete", "retain", "kept", "kept by another", "set back", "oth
 def worlds(draw: st.DrawFn) -> tuple[World, int]:
     """With the phase it begins with; mostly as it should be, so that the way to the end is often open."""
     world = whole()
-    begins = draw(st.integers(0, len(PHASES[Verb.DELETE]) - 1))
+    begins = draw(st.integers(0, len(phases_of(GOAL)) - 1))
     states = ["gone", "gone", "namesake"] if begins == 4 else ["down", "down", "ready", *WORKLOAD_STATES]
     for one in WORKLOADS:
         put_workload(world, one, draw(st.sampled_from(states)))
@@ -180,7 +180,7 @@ def attempt(world: World, step: Step) -> None:
 
 
 def end_of_a_delete(world: World, begins: int, chance: Random) -> str | None:
-    for phase in PHASES[Verb.DELETE][begins:]:
+    for phase in phases_of(GOAL)[begins:]:
         if why := go_through(phase, world, chance):
             return f"{phase.name}: {why}"
     return None
@@ -229,7 +229,7 @@ def test_with_any_single_step_refused_for_ever_nothing_after_it_is_done(step: St
     assert why is not None
     assert why.endswith("late")
     assert bytes_of(world) == WHOLE
-    failed = [phase.name for phase in PHASES[Verb.DELETE]].index(why.partition(":")[0])
+    failed = [phase.name for phase in phases_of(GOAL)].index(why.partition(":")[0])
     if failed < 3:
         assert len(world.states) == len(WORKLOADS)
         assert len(world.parts) == len(GOAL.parts)
@@ -242,7 +242,7 @@ def test_with_any_single_step_refused_for_ever_nothing_after_it_is_done(step: St
 def test_a_volume_that_is_not_the_one_of_the_beginning_is_named(name: str, state: str) -> None:
     world = whole()
     put_volume(world, GOAL.volumes[0], state)
-    (phase,) = [phase for phase in PHASES[Verb.DELETE] if phase.name == name]
+    (phase,) = [phase for phase in phases_of(GOAL) if phase.name == name]
     assert str(GOAL.volumes[0].ref) in (phase.obstacle(GOAL, world.picture(GOAL)) or "")
 
 
@@ -304,7 +304,7 @@ def test_a_restore_from_every_half_way_state_ends_on_the_same_bytes_even_if_pict
     chance = Random(data.draw(st.integers(0, 2**16)))
     world = half_deleted(data)
     before = world.picture(RESTORING)
-    for phase in PHASES[Verb.RESTORE]:
+    for phase in phases_of(RESTORING):
         for _ in range(300):
             stamp(world)
             newest = world.picture(RESTORING)
@@ -335,14 +335,14 @@ def test_without_its_claim_nothing_is_started_and_no_policy_given_back(how: str)
     put_claim(world, values.CLAIMS[0], how)
     observed = world.picture(RESTORING)
     assert [step.ref.name for step in restore.giving_back_steps(RESTORING, observed)] == [values.CLAIMS[1].volume]
-    for phase in PHASES[Verb.RESTORE][2:]:
+    for phase in phases_of(RESTORING)[2:]:
         assert values.CLAIMS[0].name in (phase.obstacle(RESTORING, observed) or "")
 
 
 def half_deleted(data: st.DataObject) -> World:
     """Down, written down and kept; of the rest any part removed already."""
     world = whole()
-    for phase in PHASES[Verb.DELETE][:3]:
+    for phase in phases_of(GOAL)[:3]:
         assert go_through(phase, world, Random(5)) is None
     removed = data.draw(st.sets(st.sampled_from(sorted({*world.states, *world.parts}))))
     world.states = {ref: state for ref, state in world.states.items() if ref not in removed}

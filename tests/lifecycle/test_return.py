@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from lifecycle.by_hand import by_hand
-from lifecycle.decide import PHASES, delete
+from lifecycle.decide import delete, phases_of
 from lifecycle.errors import AlreadyRunning, ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
-from lifecycle.model import Action, Claim, Observed, Part, Ref, Step, Verb, WorkloadState
+from lifecycle.model import Action, Claim, Observed, Part, Ref, Step, WorkloadState
 from lifecycle.operation import Operation, Outcome, State
 from tests.fakes import values
 from tests.fakes.world import Fault
@@ -427,7 +427,7 @@ def test_what_is_left_by_hand_is_in_the_order_of_the_phases() -> None:
     scene = Scene()
     goal = delete.goal(scene.cluster.found, values.inventory(scene.cluster.found), keeps_services=False)
     goal = goal.marked("op-delete")
-    (kept,) = [phase for phase in PHASES[Verb.DELETE] if phase.name == "keep"]
+    (kept,) = [phase for phase in phases_of(goal) if phase.name == "keep"]
     assert by_hand(goal, scene.world.picture(goal), kept) == tuple(
         f'kubectl patch {volume.ref} --patch \'{{"spec":{{"persistentVolumeReclaimPolicy":"Retain"}}}}\''
         for volume in (NOSQL_VOLUME, SQL_VOLUME)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sandbox.kubernetes
-from lifecycle.decide import PHASES, stop
+from lifecycle.decide import phases_of, stop
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door, Timeouts, connect
 from lifecycle.kube.lease import LeaseTiming
@@ -78,6 +78,6 @@ def goal_of(found: Discovery) -> Goal:
 
 def operation_of(goal: Goal, epoch: int = 1, id_: str = "op-1") -> Operation:
     target = Target("local", PROD_NAMESPACE)
-    phase = PHASES[goal.verb][0].name
+    phase = phases_of(goal)[0].name
     begun = datetime(2026, 11, 2, tzinfo=UTC)
     return Operation(id_, goal.verb, "prod", target, Person("T", "U"), Place("T", "C"), goal, phase, begun, epoch=epoch)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
-from lifecycle.decide import PHASES, delete, restore
+from lifecycle.decide import delete, phases_of, restore
 from lifecycle.errors import Conflict, Retryable
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
@@ -42,7 +42,7 @@ async def carried_out(cluster: KubeCluster, operation: Operation, until: str = "
     ):
         await cluster.stamp(operation.goal, operation.epoch, lease)
         observed: Observed | None = None
-        for phase in PHASES[operation.verb]:
+        for phase in phases_of(operation.goal):
             if phase.name == until:
                 break
             observed = await _through(cluster, phase, replace(operation, phase=phase.name), lease, watch, observed)

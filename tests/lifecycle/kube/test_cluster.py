@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lifecycle.decide import PHASES, restart, start, stop
+from lifecycle.decide import phases_of, restart, start, stop
 from lifecycle.errors import Conflict, Retryable
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
@@ -20,7 +20,7 @@ from tests.lifecycle.kube.conftest import RealClock, cluster_at, operation_of
 
 async def carried_out(cluster: KubeCluster, goal: Goal, epoch: int) -> Observed:
     """The last picture. A picture may be older than our last write: then the write is a Conflict, and we look again."""
-    (phase,) = PHASES[goal.verb]
+    (phase,) = phases_of(goal)
     async with (
         asyncio.timeout(20),
         cluster.lease("bot", patience=1) as lease,

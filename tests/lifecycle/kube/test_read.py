@@ -95,10 +95,10 @@ def test_an_empty_namespace_is_refused_with_what_to_look_at() -> None:
 def test_claims_beyond_the_present_count_belong_to_the_set_and_those_of_a_namesake_do_not() -> None:
     workload = read.workload(SET, stateful_set("mysql-set-0", volumeClaimTemplates=[{"metadata": {"name": "vol"}}]))
     assert workload is not None
-    assert read.is_claim_of("vol-mysql-set-0-7", workload)
-    assert not read.is_claim_of("vol-mysql-set-0", workload)
-    assert not read.is_claim_of("vol-mysql-set-0-0-0", workload)
-    assert not read.is_claim_of("other-mysql-set-0-0", workload)
+    assert workload.owns_claim("vol-mysql-set-0-7")
+    assert not workload.owns_claim("vol-mysql-set-0")
+    assert not workload.owns_claim("vol-mysql-set-0-0-0")
+    assert not workload.owns_claim("other-mysql-set-0-0")
 
 
 def test_a_claim_reads_as_kubectl_shows_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle.kube.rights import CLUSTER_WIDE, NEEDED, for_verb
+from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, RESTORING, SNAPSHOTTING, for_verb
 from lifecycle.model import Verb
 from lifecycle.ports import Right
 from sandbox.kubernetes import KubernetesSandbox
@@ -30,18 +30,20 @@ def granted(found: list[dict[str, Any]]) -> Iterator[Right]:
                 yield from (Right(verb, group, resource) for verb in rule["verbs"])
 
 
-def everything() -> set[Right]:
-    return {*for_verb(Verb.DELETE), *for_verb(Verb.RESTORE)}
+WIDER = {
+    "snapshot.yaml": {*SNAPSHOTTING} - {*NEEDED},
+    "delete.yaml": {*DELETING, *RESTORING} - {*SNAPSHOTTING},
+}
+"""Each file grants what the one before does not: role.yaml, snapshot.yaml, delete.yaml."""
 
 
-def test_the_role_for_delete_grants_what_delete_and_restore_need_beyond_the_other_and_nothing_else() -> None:
-    wanted = {right for right in everything() - {*NEEDED} if right.resource not in CLUSTER_WIDE}
-    assert {*granted(rules("delete.yaml", "Role"))} == wanted
-
-
-def test_cluster_wide_it_grants_what_has_to_be_known_and_patched_of_volumes_and_nothing_else() -> None:
-    wanted = {right for right in everything() if right.resource in CLUSTER_WIDE}
-    assert {*granted(rules("delete.yaml", "ClusterRole"))} == wanted
+@pytest.mark.parametrize(("name", "wanted"), WIDER.items(), ids=list(WIDER))
+def test_a_role_grants_what_its_verbs_need_beyond_the_roles_before_it_and_nothing_else(
+    name: str, wanted: set[Right]
+) -> None:
+    of_the_cluster = {right for right in wanted if right.resource in CLUSTER_WIDE}
+    assert {*granted(rules(name, "Role"))} == wanted - of_the_cluster
+    assert {*granted(rules(name, "ClusterRole"))} == of_the_cluster
 
 
 @pytest.mark.parametrize("verb", [Verb.STOP, Verb.START, Verb.RESTART])
@@ -50,18 +52,17 @@ def test_stop_start_and_restart_need_no_more_than_before(verb: Verb) -> None:
     assert not any(right.resource in ("secrets", "configmaps", "persistentvolumes") for right in for_verb(verb))
 
 
-async def test_with_both_roles_nothing_is_missing_and_without_the_second_delete_is_told_what(
+async def test_with_all_roles_nothing_is_missing_and_without_the_last_delete_is_told_what(
     api: KubernetesSandbox, open_door: OpenDoor
 ) -> None:
-    operating = [Role.of({**rule, "namespaces": [PROD_NAMESPACE]}) for rule in rules("role.yaml", "Role")]
-    deleting = [Role.of({**rule, "namespaces": [PROD_NAMESPACE]}) for rule in rules("delete.yaml", "Role")]
-    volumes = [Role.of(rule) for rule in rules("delete.yaml", "ClusterRole")]
-    api.server.tokens["all"] = Identity("all", (*operating, *deleting, *volumes))
-    api.server.tokens["few"] = Identity("few", (*operating, *deleting))
+    files = ("role.yaml", "snapshot.yaml", "delete.yaml")
+    own = [Role.of({**rule, "namespaces": [PROD_NAMESPACE]}) for name in files for rule in rules(name, "Role")]
+    cutting, volumes = ([Role.of(rule) for rule in rules(name, "ClusterRole")] for name in files[1:])
+    api.server.tokens["all"] = Identity("all", (*own, *cutting, *volumes))
+    api.server.tokens["few"] = Identity("few", (*own, *cutting))
+    assert await cluster_at(await open_door("all")).missing_rights(Verb.SNAPSHOT) == ()
     assert await cluster_at(await open_door("all")).missing_rights(Verb.DELETE) == ()
     assert await cluster_at(await open_door("all")).missing_rights(Verb.RESTORE) == ()
     few = cluster_at(await open_door("few"))
-    assert await few.missing_rights(Verb.STOP) == ()
-    assert [str(right) for right in await few.missing_rights(Verb.DELETE)] == [
-        f"{verb} persistentvolumes" for verb in ("get", "list", "watch", "patch")
-    ]
+    assert await few.missing_rights(Verb.SNAPSHOT) == ()
+    assert [str(right) for right in await few.missing_rights(Verb.DELETE)] == ["patch persistentvolumes"]

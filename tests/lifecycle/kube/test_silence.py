@@ -154,4 +154,4 @@ async def test_a_watch_whose_other_end_lost_its_cable_ends_for_lack_of_any_sign_
     begun = now()
     with pytest.raises(Retryable):
         await following
-    assert limits.dead * 0.9 <= now() - begun < limits.dead + LONG
+    assert now() - begun < limits.dead + LONG, "long before the watch's own limit"

@@ -1,0 +1,112 @@
+"""Snapshot sets as people see them: in a plan, in a thread, and as a list."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.views.blocks import Block, Message, actions, button, context, escape, message, paragraph, quoted, section
+from bot.views.words import duration, listed, mention, when
+from lifecycle.operation import Goal
+from lifecycle.plan import Plan
+from lifecycle.quantity import gibibytes
+from lifecycle.snapshots import Cutting, Ending, SnapshotSet, Temperature, Unsaved
+from storage.proposals import Proposal
+from storage.snapshots import Kept
+
+ENDING = {
+    Ending.CLEAN: ":white_check_mark: clean: every database container was seen to end by itself",
+    Ending.KILLED: ":warning: a database was killed (exit 137): it will recover on start",
+    Ending.UNSEEN: ":warning: the end of a database was not seen: unknown whether it was clean",
+    Ending.RUNNING: ":information_source: the pods ran: databases recover on start",
+}
+LISTED = 20
+"""Sets that are listed; older ones are counted."""
+
+
+def planned(goal: Goal) -> list[str]:
+    """What a plan says of its set: which volumes are cut, and which are not and why."""
+    cutting = goal.cutting
+    if cutting is None:
+        return []
+    lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
+    return lines + unsaved_lines(cutting.unsaved)
+
+
+def _kind(cutting: Cutting) -> str:
+    how = "cold, all of one moment" if cutting.temperature is Temperature.COLD else "hot, each of a moment of its own"
+    claims = listed([quoted(member.claim) for member in cutting.members])
+    return f"*Snapshots* ({how}), kept whatever becomes of the namespace: {claims}"
+
+
+def unsaved_lines(unsaved: Sequence[Unsaved]) -> list[str]:
+    return [
+        f"{':warning:' if one.is_wanted else '•'} no snapshot of {quoted(one.claim)}: {quoted(one.why)}"
+        for one in unsaved
+    ]
+
+
+def told(taken: SnapshotSet) -> list[str]:
+    """In the thread, once all of it was seen ready."""
+    return [
+        f":camera_with_flash: *Snapshot set {escape(taken.id)}* is ready, {_what(taken)}, {gibibytes(taken.size)}",
+        ENDING[taken.ending],
+        *(f"• {quoted(one.claim)} → {quoted(one.name)} ({gibibytes(one.size)})" for one in taken.members),
+        *unsaved_lines(taken.unsaved),
+    ]
+
+
+def _what(taken: SnapshotSet) -> str:
+    return f"{taken.temperature}, cut {when(taken.taken_at)}"
+
+
+def choice(hot: tuple[Proposal, Plan], cold: tuple[Proposal, Plan], downtime: int | None) -> Message:
+    """Hot or cold, by a button each; ``downtime`` in seconds, from earlier runs."""
+    proposal = hot[0]
+    text = f"Snapshot {proposal.cluster}: hot or cold?"
+    because = f"\nbecause {quoted(proposal.reason)}" if proposal.reason else ""
+    down = f"about {minutes(downtime)}" if downtime is not None else "for as long as a stop and a start take"
+    lines = [
+        "*Hot*: nothing is stopped. Each volume is cut at a moment of its own; databases recover on start.",
+        f"*Cold*: the cluster is stopped, cut, and started again as soon as all is cut. Traffic is down {down}.",
+        *planned(hot[1].goal)[1:],
+    ]
+    return message(
+        text,
+        [
+            section(f"*{escape(text)}*{because}"),
+            *paragraph(lines),
+            actions(button("Hot, no downtime", "confirm", hot[0].id, "primary")),  # one "confirm" in a block (Slack)
+            actions(
+                button(f"Cold, traffic down {down}"[:75], "confirm", cold[0].id, "danger"),
+                button("Leave it", "dismiss", cold[0].id),
+            ),
+            context(f"answer until {when(proposal.expires_at)}"),
+        ],
+    )
+
+
+def minutes(seconds: int) -> str:
+    """Rounded up, as people plan with."""
+    return f"{max(1, -(-seconds // 60))} min"
+
+
+def sets(cluster: str, kept: Sequence[Kept], now: datetime) -> Message:
+    """The cluster's sets, newest first."""
+    text = f"Snapshot sets of {cluster}"
+    if not kept:
+        take = f"`/tml snapshot {escape(cluster)}` takes one."
+        return message(text, [section(f"*{escape(text)}*\nThere is none that this bot took and saw ready. {take}")])
+    rows: list[Block] = [section(_row(one, now)) for one in kept[:LISTED]]
+    if len(kept) > LISTED:
+        rows.append(context(f"and {len(kept) - LISTED} older ones"))
+    return message(text, [section(f"*{escape(text)}*"), *rows])
+
+
+def _row(one: Kept, now: datetime) -> str:
+    taken, operation = one.content, one.operation
+    because = f", because {quoted(operation.reason)}" if operation.reason else ""
+    missing = f" · without {listed([quoted(left.claim) for left in taken.unsaved])}" if taken.unsaved else ""
+    return (
+        f":camera_with_flash: *{escape(taken.id)}* {taken.temperature}, {escape(taken.ending)} · "
+        f"{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
+        f"{gibibytes(taken.size)}{missing}\n{mention(operation.requester)} ({operation.verb}){because}"
+    )

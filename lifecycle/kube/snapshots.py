@@ -1,0 +1,127 @@
+"""VolumeSnapshots, their contents and classes as values, and the two writes that make a set: cut, and keep.
+
+A snapshot's content is believed only where each names the other: anybody may write a name into a status.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lifecycle.errors import Conflict, Invalid
+from lifecycle.kube import read
+from lifecycle.kube.answers import Json
+from lifecycle.kube.patch import Patch, as_read, setting
+from lifecycle.kube.read import EPOCH, MADE_BY, OPERATION
+from lifecycle.model import Snapshot, SnapshotClass, Step, Volume
+from lifecycle.operation import Operation
+from lifecycle.quantity import in_bytes
+from lifecycle.snapshots import Member, name_of
+
+API = "snapshot.storage.k8s.io/v1"
+IS_DEFAULT = "snapshot.storage.kubernetes.io/is-default-class"
+SET = "tml-bot/set"
+"""Label of a VolumeSnapshot: the operation whose set it is of."""
+POLICY = "/spec/deletionPolicy"
+
+
+def snapshot_class(found: Json) -> SnapshotClass:
+    return SnapshotClass(
+        name=read.name_of(found),
+        driver=str(found.get("driver", "")),
+        policy=str(found.get("deletionPolicy", "")),
+        is_default=read.annotations_of(found).get(IS_DEFAULT) == "true",
+    )
+
+
+def by_name(contents: Iterable[Json]) -> dict[str, Json]:
+    return {read.name_of(one): one for one in contents}
+
+
+def snapshot(found: Json, contents: Mapping[str, Json]) -> Snapshot:
+    """With what is known of its content, where that is among ``contents`` and names it."""
+    status = read.status_of(found)
+    source = read.spec_of(found).get("source") or {}
+    seen = Snapshot(
+        name=read.name_of(found),
+        uid=read.uid_of(found),
+        claim=str(source.get("persistentVolumeClaimName", "")),
+        made_by=read.made_by(found),
+        cut_at=_moment(status.get("creationTime")),
+        is_ready=status.get("readyToUse") is True and not read.is_deleting(found),
+        size=in_bytes(str(status.get("restoreSize", ""))),
+        error=str((status.get("error") or {}).get("message", "")),
+    )
+    content = contents.get(str(status.get("boundVolumeSnapshotContentName", "")))
+    return _with_content(seen, content) if content and names(content, found) else seen
+
+
+def _with_content(seen: Snapshot, content: Json) -> Snapshot:
+    spec = read.spec_of(content)
+    status = read.status_of(content)
+    return Snapshot(
+        name=seen.name,
+        uid=seen.uid,
+        claim=seen.claim,
+        made_by=seen.made_by,
+        cut_at=seen.cut_at,
+        is_ready=seen.is_ready and not read.is_deleting(content),
+        content=read.name_of(content),
+        policy=str(spec.get("deletionPolicy", "")),
+        handle=str(status.get("snapshotHandle", "")),
+        driver=str(spec.get("driver", "")),
+        size=seen.size,
+        mode=str(spec.get("sourceVolumeMode", "")),
+        error=seen.error or str((status.get("error") or {}).get("message", "")),
+    )
+
+
+def names(content: Json, snapshot: Json) -> bool:
+    """Whether the content is of this very snapshot."""
+    named: Mapping[str, Any] = read.spec_of(content).get("volumeSnapshotRef") or {}
+    metadata = read.metadata(snapshot)
+    return all(named.get(key) == metadata.get(key) for key in ("namespace", "name", "uid"))
+
+
+def _moment(written: Any) -> datetime | None:
+    return datetime.fromisoformat(str(written)).astimezone(UTC) if written else None
+
+
+def body(member: Member, operation: Operation) -> Json:
+    """The VolumeSnapshot that is sent for a member."""
+    return {
+        "apiVersion": API,
+        "kind": "VolumeSnapshot",
+        "metadata": {
+            "name": name_of(operation.id, member.claim),
+            "labels": {SET: operation.id},
+            "annotations": {MADE_BY: operation.id, OPERATION: operation.id, EPOCH: str(operation.epoch)},
+        },
+        "spec": {
+            "volumeSnapshotClassName": member.snapshot_class,
+            "source": {"persistentVolumeClaimName": member.claim},
+        },
+    }
+
+
+def require_ours(found: Json, member: Member, operation: Operation) -> None:
+    """Raises Invalid where the name is taken by what this operation did not make."""
+    source = read.spec_of(found).get("source") or {}
+    if read.made_by(found) != operation.id or source.get("persistentVolumeClaimName") != member.claim:
+        raise Invalid(f"volumesnapshot/{read.name_of(found)} is there already, and was made by somebody else")
+
+
+def bound_content(found: Json) -> str:
+    """Raises Conflict where the snapshot has none yet."""
+    content = read.status_of(found).get("boundVolumeSnapshotContentName")
+    if not content:
+        raise Conflict(f"volumesnapshot/{read.name_of(found)} has no content yet")
+    return str(content)
+
+
+def retain(step: Step, content: Json, snapshot: Json) -> Patch:
+    """An empty patch where it is so; raises Conflict where the content is another snapshot's."""
+    if not names(content, snapshot):
+        raise Conflict(f"content {read.name_of(content)} is not of the snapshot of {step.ref}")
+    if read.spec_of(content).get("deletionPolicy") == Volume.RETAIN:
+        return []
+    return [*as_read(content, read.uid_of(content)), setting(POLICY, Volume.RETAIN)]

@@ -1,0 +1,57 @@
+"""The snapshot sets that were seen ready to restore from."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Select, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lifecycle.operation import Operation
+from lifecycle.plain import canonical, from_plain, to_plain
+from lifecycle.snapshots import SnapshotSet
+from storage.database import Database
+from storage.moments import stored
+from storage.operations import operation_of
+from storage.tables import operations, snapshot_sets
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A set with the operation that took it: who asked for it, and why."""
+
+    content: SnapshotSet
+    operation: Operation
+
+
+class SnapshotSets:
+    """The table of sets."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, cluster: str) -> tuple[Kept, ...]:
+        """The cluster's sets, newest first."""
+        query = _sets().where(snapshot_sets.c.cluster == cluster).order_by(snapshot_sets.c.taken_at.desc())
+        async with self._database.reading() as connection:
+            return tuple(_kept(row) for row in await connection.execute(query))
+
+
+async def write_set(connection: AsyncConnection, operation: Operation, taken: SnapshotSet) -> bool:
+    """In the caller's transaction; False where it was written before."""
+    statement = insert(snapshot_sets).values(
+        operation=operation.id,
+        cluster=operation.cluster,
+        taken_at=stored(taken.taken_at),
+        content=canonical(to_plain(taken)),
+    )
+    return bool((await connection.execute(statement.on_conflict_do_nothing())).rowcount)
+
+
+def _sets() -> Select[Any]:
+    return select(operations, snapshot_sets.c.content).join(snapshot_sets, snapshot_sets.c.operation == operations.c.id)
+
+
+def _kept(row: Row[Any]) -> Kept:
+    return Kept(from_plain(SnapshotSet, json.loads(row.content)), operation_of(row))

@@ -1,0 +1,217 @@
+"""Snapshot sets through both sandboxes: hot or cold, on the way of a stop and of a delete, and what fails."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox, tml
+from sandbox.kubernetes import FAULT_ANNOTATION
+from sandbox.kubernetes.controllers.storage_faults import FAULT_TEXT
+from sandbox.kubernetes.resources import CLAIMS, PODS, SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS, SNAPSHOTS, Object
+from sandbox.kubernetes.writes import Write
+from sandbox.slack import Message
+from tests.e2e.belongings import bytes_of, captures, fill, policies
+from tests.e2e.served import Tripwire, served
+from tests.e2e.town import Town, operation_in, town, unhurried, words_of
+
+PROD = tml.PROD_NAMESPACE
+STAGING = tml.STAGING_NAMESPACE
+SAVED = {"nosqlvol-cass-set-0-0", "sqlvol-mysql-set-0-0", "logvol-log-set-0-0"}
+"""The claims of staging that a set has: the cache's is left out."""
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Town]:
+    async with town(tmp_path, configured=unhurried) as made:
+        fill(made.box, STAGING)
+        yield made
+
+
+async def order(place: Town, words: str, ends: str, channel: str = "ops") -> Message:
+    """Type it, say yes where it is asked, and see it through."""
+    answer = await place.types("alice", words)
+    if "confirm" in str(answer.blocks):
+        answer = await place.presses("alice", "confirm", answer)
+    live = await place.operation(words_of(answer), channel)
+    await place.until_says(live, ends)
+    return live
+
+
+def snapshots(box: Sandbox, namespace: str = STAGING) -> dict[str, Object]:
+    """By claim."""
+    found = box.kubernetes.store.list(SNAPSHOTS, namespace)
+    return {one["spec"]["source"]["persistentVolumeClaimName"]: one for one in found}
+
+
+def content(box: Sandbox, snapshot: Object) -> Object:
+    name = snapshot["status"]["boundVolumeSnapshotContentName"]
+    return next(one for one in box.kubernetes.store.list(SNAPSHOT_CONTENTS) if one["metadata"]["name"] == name)
+
+
+def cut_bytes(box: Sandbox, claim: str) -> bytes:
+    """What `fill` wrote, as the snapshot of the claim has it."""
+    handle = content(box, snapshots(box)[claim])["status"]["snapshotHandle"]
+    return (box.kubernetes.volumes.snapshot_folder(handle) / "of" / claim).read_bytes()
+
+
+def assert_whole_set(box: Sandbox) -> None:
+    """Each member is ready, holds the bytes, and outlives the namespace though its class says Delete."""
+    assert set(snapshots(box)) == SAVED
+    assert {one["deletionPolicy"] for one in box.kubernetes.store.list(SNAPSHOT_CLASSES)} == {"Delete"}
+    for claim, snapshot in snapshots(box).items():
+        assert snapshot["status"]["readyToUse"] is True
+        assert content(box, snapshot)["spec"]["deletionPolicy"] == "Retain"
+        assert cut_bytes(box, claim) == f"bytes of {STAGING}/{claim}".encode() * 99
+
+
+async def test_a_running_cluster_is_asked_hot_or_cold_and_the_hot_one_touches_no_pod(place: Town) -> None:
+    box = place.box
+    before = {pod["metadata"]["uid"] for pod in box.kubernetes.store.list(PODS, STAGING)}
+    asked = await place.types("alice", "snapshot staging because of the upgrade")
+    assert asked.text == "Snapshot staging: hot or cold?"
+    assert "Traffic is down for as long as a stop and a start take" in words_of(asked)
+    assert "cachevol-cache-set-0-0: left out by the configuration" in words_of(asked)
+    assert not snapshots(box)
+    live = await place.operation(words_of(await place.presses("alice", "confirm", asked)), "ops")
+    await place.until_says(live, "Cut a snapshot set of staging: of the upgrade")
+    assert {pod["metadata"]["uid"] for pod in box.kubernetes.store.list(PODS, STAGING)} == before
+    assert_whole_set(box)
+    assert len(captures(box, STAGING)) == 1
+    thread = place.thread(live)
+    assert "Snapshot set op-" in thread
+    assert "hot" in thread
+    assert "the pods ran: databases recover on start" in thread
+    (entry,) = await place.audit(kinds={"snapshot-set"})
+    assert {one["claim"] for one in entry.data["members"]} == SAVED
+    assert all(one["handle"] and one["size"] and one["content"] for one in entry.data["members"])
+    assert len(entry.data["capture"]) == 64
+
+
+async def test_a_cold_set_is_one_operation_that_ends_with_the_cluster_up_and_is_listed(place: Town) -> None:
+    box = place.box
+    live = await order(place, "snapshot staging cold because of the upgrade", "Cut a snapshot set of staging")
+    assert_whole_set(box)
+    assert "staging is running" in words_of(await place.types("alice", "status staging"))
+    thread = place.thread(live)
+    assert thread.index("*volumes cut*") < thread.index("*components up*") < thread.index("*Snapshot set op-")
+    assert "clean: every database container was seen to end by itself" in thread
+    assert "traffic answers" in thread
+    listed = words_of(await place.types("dave", "snapshots staging"))
+    assert operation_in(listed) in words_of(live)
+    assert "cold, clean" in listed
+    assert "3 volumes, 50Gi · without cachevol-cache-set-0-0" in listed
+    assert "(snapshot), because of the upgrade" in listed
+
+
+async def test_after_a_stop_and_a_start_the_question_says_how_long_traffic_is_down(place: Town) -> None:
+    await order(place, "stop staging", "Stopped staging")
+    await order(place, "start staging", "Started staging")
+    asked = words_of(await place.types("alice", "snapshot staging"))
+    assert "Traffic is down about 1 min" in asked
+
+
+async def test_a_set_of_a_stopped_cluster_is_cold_and_clean_where_the_stop_saw_its_databases_end(place: Town) -> None:
+    await order(place, "stop staging", "Stopped staging")
+    live = await order(place, "snapshot staging because it is the free moment", "Cut a snapshot set of staging")
+    assert_whole_set(place.box)
+    assert "cold" in place.thread(live)
+    assert "clean: every database" in place.thread(live)
+    assert "staging is stopped" in words_of(await place.types("alice", "status staging"))
+
+
+async def test_a_stop_takes_a_set_on_the_way_where_it_is_told_to(place: Town) -> None:
+    live = await order(place, "stop staging --snapshot because of the upgrade", "Stopped staging")
+    assert_whole_set(place.box)
+    assert "Snapshot set op-" in place.thread(live)
+    assert "staging is stopped" in words_of(await place.types("alice", "status staging"))
+
+
+async def test_a_plan_of_a_set_says_which_volumes_and_has_to_be_told_how(place: Town) -> None:
+    answer = words_of(await place.types("alice", "plan snapshot staging"))
+    assert "say `snapshot staging hot` or `snapshot staging cold`" in answer
+    answer = words_of(await place.types("alice", "plan snapshot staging cold"))
+    assert "cut 3 PersistentVolumeClaims, all at once, into snapshots" in answer
+    assert "API traffic stops with the first wave (tm), and comes back when all is cut and up again" in answer
+    assert "*Snapshots* (cold, all of one moment), kept whatever becomes of the namespace" in answer
+    assert not snapshots(place.box)
+
+
+async def test_a_set_that_cannot_be_whole_is_refused_with_a_reason_for_each_volume(place: Town) -> None:
+    box = place.box
+    (found,) = box.kubernetes.store.list(SNAPSHOT_CLASSES)
+    box.kubernetes.store.delete(SNAPSHOT_CLASSES, None, found["metadata"]["name"])
+    answer = words_of(await place.types("alice", "snapshot staging cold"))
+    for claim in SAVED:
+        assert f"{claim}: there is no VolumeSnapshotClass for its driver hostpath.csi.sandbox: make one." in answer
+    assert "Nothing was changed" in answer
+    assert place.posted("ops") == []
+
+
+async def test_a_volume_that_is_never_cut_lets_the_cluster_come_up_before_the_failure_is_told(tmp_path: Path) -> None:
+    def hasty(box: Sandbox) -> Path:
+        path = unhurried(box)
+        path.write_text(path.read_text().replace("up: 60s", "up: 60s, cut: 1s"))
+        return path
+
+    async with town(tmp_path, configured=hasty) as place:
+        box = place.box
+        fill(box, STAGING)
+        sql = (CLAIMS, STAGING, "sqlvol-mysql-set-0-0")
+        box.kubernetes.annotate(*sql, FAULT_TEXT, "the disk is on fire")
+        box.kubernetes.annotate(*sql, FAULT_ANNOTATION, "snapshot-fails")
+        answer = await place.types("alice", "snapshot staging cold")
+        live = await place.operation(words_of(answer), "ops")
+        thread = await place.until_thread(live, "*Go on with*")
+        assert live.text.startswith("FAILED to snapshot staging")
+        assert "the disk is on fire" in thread
+        assert "It is started again first" in thread
+        assert "staging *was started again*" in thread
+        assert "not done: the snapshot of sqlvol-mysql-set-0-0" in thread
+        assert "staging is running" in words_of(await place.types("alice", "status staging"))
+        assert "There is none that this bot took and saw ready" in words_of(
+            await place.types("alice", "snapshots staging")
+        )
+
+
+def is_cut(write: Write) -> bool:
+    return write.changed and write.verb == "create" and write.resource == "volumesnapshots"
+
+
+def is_retained(write: Write) -> bool:
+    return write.changed and write.verb == "patch" and write.resource == "volumesnapshotcontents"
+
+
+@pytest.mark.parametrize("at", [is_cut, is_retained])
+@pytest.mark.parametrize("words", ["snapshot staging cold", "stop staging --snapshot"])
+async def test_a_process_killed_while_it_cuts_goes_on_in_the_next_one_with_the_same_set(
+    at: object, words: str, tmp_path: Path
+) -> None:
+    async with town(tmp_path, serve=False) as place:
+        box = place.box
+        fill(box, STAGING)
+        whole, kept = bytes_of(box, STAGING), policies(box, STAGING)
+        configuration = unhurried(box)
+        async with served(box, configuration) as first:
+            box.kubernetes.server.writes = Tripwire(first.process, at, 2)  # type: ignore[arg-type]
+            await box.slack.person("alice").types(f"/tml {words}", "ops")
+            assert await first.ended() == -9
+        async with served(box, configuration):
+
+            def ended(_slack: object) -> Message | None:
+                live = [one for one in place.posted("ops") if one.text.startswith(("Cut a", "Stopped"))]
+                return live[0] if live else None
+
+            live = await box.slack.until(ended, 30.0, "the end")
+            await place.until_thread(live, "*Volumes*")
+        assert_whole_set(box)
+        assert len(await place.audit(kinds={"snapshot-set"})) == 1
+        assert (bytes_of(box, STAGING), policies(box, STAGING)) == (whole, kept)
+        assert place.thread(live).count("taken up by") == 1
+
+
+async def test_no_value_of_a_secret_leaves_the_cluster_with_a_set(place: Town) -> None:
+    live = await order(place, "snapshot staging cold", "Cut a snapshot set of staging")
+    assert "CANARY" not in place.thread(live)
+    assert b"CANARY" not in (place.box.folder / "tml-bot.db").read_bytes()
+    assert "CANARY" not in str(place.box.slack.api.calls)

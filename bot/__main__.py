@@ -142,6 +142,7 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
             messages=messages,
             proposals=proposals,
             approvals=approvals,
+            sets=SnapshotSets(database),
             notices=notices,
             starter=executor,
             clock=clock,

@@ -150,6 +150,11 @@ class Desk:
         request = Request(person, place, f"undo {operation}")
         return replace(await self._answered(request, self._undo(person, place, operation)), settles=False)
 
+    async def restore_set(self, person: Person, place: Place, identity: str) -> Answer:
+        """The button of a snapshot set in the list: a restore from it, by whoever pressed."""
+        request = Request(person, place, f"restore set {identity}")
+        return replace(await self._answered(request, self._restore_set(person, place, identity)), settles=False)
+
     async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
         """Refusals and known troubles as answers, which leave a card that is still good; the rest goes on as it is."""
         try:
@@ -224,6 +229,12 @@ class Desk:
         operation = await self._operation(identity)
         command = Restore(operation.cluster)
         text = f"restore {operation.cluster}"
+        return await self._told(await self.gate.submit(Request(person, place, text), command))
+
+    async def _restore_set(self, person: Person, place: Place, identity: str) -> Message:
+        operation = await self._operation(identity)
+        text = f"restore {operation.cluster} {identity}"
+        command = Restore(operation.cluster, identity)
         return await self._told(await self.gate.submit(Request(person, place, text), command))
 
     async def _open_approvals(self, person: Person) -> Message:

@@ -11,7 +11,7 @@ from bot.access import Access, Role
 from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Snapshot, Start, Stop, parse
 from bot.settings import ClusterSettings
 from lifecycle.approval import Approval, ApprovalState, check_place, is_same
-from lifecycle.decide import BACK, delete, phases_of, restart, restore, snapshot, start, stop
+from lifecycle.decide import BACK, delete, in_place, phases_of, restart, restore, snapshot, start, stop
 from lifecycle.decide.preflight import absent
 from lifecycle.difference import difference
 from lifecycle.errors import (
@@ -21,6 +21,7 @@ from lifecycle.errors import (
     ClusterError,
     Deleted,
     HalfDeleted,
+    HalfRestored,
     MissingRights,
     NotAllowed,
     NothingFound,
@@ -28,6 +29,7 @@ from lifecycle.errors import (
     NotUnderstood,
     Refused,
     Retryable,
+    Unsafe,
 )
 from lifecycle.model import Action, Component, Discovery, Person, Place, Verb
 from lifecycle.operation import Goal, Operation, State
@@ -40,6 +42,7 @@ from storage.database import StorageError
 from storage.messages import Messages
 from storage.operations import IdTaken, Operations
 from storage.proposals import Proposal, Proposals
+from storage.snapshots import Kept, SnapshotSets
 
 CARD_LASTS = timedelta(minutes=10)
 """How long a card may be answered; the plan on it is compared again anyhow."""
@@ -122,8 +125,8 @@ class Choice:
 
 
 Outcome = Begun | Asked | Requested | Approved | Renewed | Choice
-NEEDS_APPROVAL = frozenset({Verb.DELETE})
-"""Whatever the configuration says: what cannot be taken back by the next command needs a second person."""
+NEEDS_APPROVAL = frozenset({Verb.DELETE, Verb.RESTORE_IN_PLACE})
+"""Whatever the configuration says: what takes data out of use needs a second person."""
 
 
 class ApprovedNotBegun(Refused):
@@ -165,6 +168,7 @@ class Gate:
         messages: Messages,
         proposals: Proposals,
         approvals: Approvals,
+        sets: SnapshotSets,
         notices: Notifier,
         starter: Starter,
         clock: Clock,
@@ -176,6 +180,7 @@ class Gate:
         self._messages = messages
         self._proposals = proposals
         self._approvals = approvals
+        self._sets = sets
         self._notices = notices
         self._starter = starter
         self._clock = clock
@@ -369,6 +374,8 @@ class Gate:
         discovery = await self._discovered(change.cluster)
         last = await self._operations.latest(change.cluster)
         found = replace(discovery, absent=absent(discovery, last.goal.topology if last else ()))
+        if isinstance(change, Start | Delete | Snapshot):
+            await self._refuse_half_restored(change, discovery)
         if isinstance(change, Delete):
             await self._require_rights(cluster, Verb.DELETE)  # what a delete concerns cannot be read without them
             await self._refuse_half_deleted(change, discovery)
@@ -434,19 +441,65 @@ class Gate:
         if restore.is_missing(removal, observed):
             raise HalfDeleted(removal)
 
+    async def _refuse_half_restored(self, change: Start | Delete | Snapshot, discovery: Discovery) -> None:
+        """What starts without its claim makes an empty one, and a set or a delete would have a part only."""
+        left = await self._operations.half_restored(change.cluster)
+        if left and in_place.is_missing(left, discovery.observed):
+            raise HalfRestored(left)
+
     async def _plan_of_return(self, change: Restore) -> Plan:
         """Of a cluster that the bot's own record knows: in Kubernetes nothing of it may be left."""
-        cluster = self._sites[change.cluster].cluster
+        if change.of:
+            return await self._plan_of_set(change)
         removal = await self._operations.last_removal(change.cluster)
         if removal is None:
-            raise NothingToRestore(f"This bot never deleted anything of {change.cluster}: there is nothing to restore.")
-        await self._require_rights(cluster, Verb.RESTORE)
-        observed = await cluster.picture(restore.draft(removal))
+            never = f"This bot never deleted anything of {change.cluster}: there is nothing to restore."
+            raise NothingToRestore(f"{never} {await self._hint_at_sets(change.cluster)}".strip())
         try:
-            return plan_of_return(restore.goal(removal, observed), cluster.target, observed)
+            return await self._plan_of_making(change, restore.draft(removal))
+        except Unsafe as refusal:
+            raise Unsafe(f"{refusal}. {await self._hint_at_sets(change.cluster)}".strip()) from None
+
+    async def _plan_of_making(self, change: Restore, wanted: Goal) -> Plan:
+        """Make what is missing of the draft."""
+        cluster = self._sites[change.cluster].cluster
+        await self._require_rights(cluster, Verb.RESTORE)
+        observed = await cluster.picture(wanted)
+        try:
+            return plan_of_return(restore.goal(wanted, observed), cluster.target, observed)
         except AlreadyRunning as refusal:
             last = await self._operations.latest(change.cluster)
             raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.RESTORE)) from None
+
+    async def _plan_of_set(self, change: Restore) -> Plan:
+        """In place where every workload of the set's time is there; else what is missing is made as well."""
+        chosen = await self._sets.get(change.cluster, change.of)
+        if chosen is None:
+            listing = f"`/tml snapshots {change.cluster}` lists them."
+            raise NotUnderstood(f"There is no set {change.of} of {change.cluster}. {listing}")
+        with suppress(NothingFound):
+            discovery = await self._sites[change.cluster].cluster.discover()
+            if not absent(discovery, chosen.operation.goal.topology):
+                return await self._plan_in_place(change, chosen, discovery)
+        removal = await self._operations.unreturned_removal(change.cluster)
+        draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation)
+        return await self._plan_of_making(change, draft)
+
+    async def _plan_in_place(self, change: Restore, chosen: Kept, discovery: Discovery) -> Plan:
+        cluster = self._sites[change.cluster].cluster
+        await self._require_rights(cluster, Verb.RESTORE_IN_PLACE)
+        inventory = await cluster.inventory(discovery)
+        last = await self._operations.latest(change.cluster)
+        unsaved, how = self._unsaved(change), ended_how(last)
+        left = await self._operations.half_restored(change.cluster)
+        goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
+        in_place.refuse_lost(goal, await cluster.picture(goal))
+        return plan(goal, discovery)
+
+    async def _hint_at_sets(self, cluster: str) -> str:
+        """What else there is to restore from."""
+        kept = await self._sets.of(cluster)
+        return f"There is a snapshot set: `/tml restore {cluster} {kept[0].content.id}`." if kept else ""
 
     async def _require_rights(self, cluster: Cluster, verb: Verb) -> None:
         if missing := await cluster.missing_rights(verb):

@@ -22,6 +22,8 @@ KEEP_SERVICES = "--keep-services"
 RELEASE_SERVICES = "--release-services"
 SNAPSHOT = "--snapshot"
 NO_SNAPSHOT = "--no-snapshot"
+KEPT = "kept"
+"""In place of a set's id: the volumes that a delete kept."""
 BECAUSE = frozenset({"because", "because:", "-", "--"})
 """Words after which everything is the reason; a lone dash is how people separate one."""
 
@@ -82,9 +84,10 @@ class Delete:
 
 @dataclass(frozen=True)
 class Restore:
-    """Bring back what the last delete took away."""
+    """Bring back what the last delete took away, or go back to a set; ``of`` is the set's id, empty: kept volumes."""
 
     cluster: str
+    of: str = ""
     reason: str = ""
 
 
@@ -224,6 +227,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 _EVERY_OPTION = frozenset(option for options in _OPTIONS.values() for option in options)
 _ARGUMENTS = frozenset({*_COMPONENTS, *_EVERY_OPTION, *_TEMPERATURES})
 _ID = re.compile(r"ap-[0-9a-z]{6}")
+_SET = re.compile(r"op-[0-9a-z]{6}")
 _MARKUP = "*_~()[]<>.,;:"
 """What stands around an id that was copied out of a sentence or a formatted message."""
 _LEADING_DASHES = re.compile(rf"-*[{_DASHES}][-{_DASHES}]*")
@@ -542,7 +546,13 @@ def _delete(line: _Line) -> Delete:
 
 
 def _restore(line: _Line) -> Restore:
-    return Restore(_cluster(line), _free_reason(line))
+    cluster, of = _cluster(line), ""
+    if _SET.fullmatch(_as_id(line.next)):
+        of = _as_id(line.next)
+        line.take(of)
+    elif line.next == KEPT:
+        line.take(KEPT)
+    return Restore(cluster, of, _free_reason(line))
 
 
 def _approve(line: _Line) -> Approve:
@@ -659,9 +669,9 @@ USAGES: tuple[Usage, ...] = (
     ),
     Usage(
         "restore",
-        "restore CLUSTER [because REASON]",
-        "Brings back what the last delete took away: the same objects, the same data.",
-        ("restore prod", "restore prod because it was the wrong one"),
+        "restore CLUSTER [SET|kept] [because REASON]",
+        "Brings back what the last delete took away, on the volumes it kept; with a SET's id goes back to that set.",
+        ("restore prod", "restore prod because it was the wrong one", "restore prod op-7k2m9x because of bad data"),
         _restore,
     ),
     Usage("approvals", "approvals", "What waits for a second person.", ("approvals",), _approvals),

@@ -59,6 +59,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
     _on_press(app, "withdraw", desk.withdraw)
     _on_press(app, "run", desk.run)
     _on_press(app, "undo", desk.undo)
+    _on_press(app, "restore_set", desk.restore_set)
     _on_approve(app, desk)
 
 

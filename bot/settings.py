@@ -39,7 +39,9 @@ APP_TOKENS = ("xapp-",)
 
 DURATION = re.compile(r"(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 
-UNCONFIGURED: Mapping[str, Terms] = MappingProxyType({"delete": Terms(1, reason_required=True)})
+UNCONFIGURED: Mapping[str, Terms] = MappingProxyType(
+    dict.fromkeys(("delete", "restore-in-place"), Terms(1, reason_required=True))
+)
 """Approvals that nobody can give, so that what the configuration does not speak of is refused and not let through."""
 
 TOKEN = re.compile(r"x(?:ox[a-z]|app)[-.][^\s'\",;]+", re.IGNORECASE)
@@ -317,9 +319,11 @@ class _Approvals(_Written):
     """What is left out is as in UNCONFIGURED."""
 
     delete: _Approval = _Approval.model_construct()
+    restore_in_place: _Approval | None = None
+    """As for a delete, where nothing is written."""
 
     def terms(self) -> dict[str, Terms]:
-        return {"delete": self.delete.terms()}
+        return {"delete": self.delete.terms(), "restore-in-place": (self.restore_in_place or self.delete).terms()}
 
 
 class _Component(_Written):

@@ -182,7 +182,7 @@ class ReasonMissing(Refused):
     code = "reason-missing"
 
     def __init__(self, approval: Approval) -> None:
-        line = f"/tml {approval.verb} {approval.cluster} because …"
+        line = f"/tml {approval.command or f'{approval.verb} {approval.cluster}'} because …"
         super().__init__(f"Say why, so that an approver can judge it: `{line}`.")
 
 

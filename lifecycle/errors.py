@@ -82,6 +82,20 @@ class HalfDeleted(Refused):
         self.removal = removal
 
 
+class HalfRestored(Refused):
+    """A restore in place took claims away and did not make all of them again."""
+
+    code = "half-restored"
+
+    def __init__(self, restore: "Operation") -> None:
+        super().__init__(
+            f"{restore.cluster} is half restored: {restore.id} took claims away and did not make all of the set "
+            f"{restore.goal.chosen}; what starts now would begin with empty ones. "
+            f"`/tml restore {restore.cluster} {restore.goal.chosen}` goes on with it."
+        )
+        self.restore = restore
+
+
 class NothingToRestore(Refused):
     """No delete of this bot removed anything of the cluster."""
 

@@ -20,6 +20,8 @@ BACKOFF = (0.25, 8.0)
 """Seconds: the first and the longest pause after a step that Kubernetes did not take, doubled each time, jittered."""
 
 
+AS_IT_WAS = frozenset({Verb.RESTORE, Verb.SNAPSHOT, Verb.RESTORE_IN_PLACE})
+"""Verbs that leave a cluster running if it ran."""
 ONE_LOOK = 15.0
 """Seconds to wait for a first picture when an operation is taken up after its deadline."""
 
@@ -255,7 +257,7 @@ class Execution:
     def _serves(self) -> bool:
         """Whether the gateway is to answer at the end."""
         verb = self.operation.verb
-        return verb in (Verb.START, Verb.RESTART) or (verb in (Verb.RESTORE, Verb.SNAPSHOT) and self.operation.goal.ran)
+        return verb in (Verb.START, Verb.RESTART) or (verb in AS_IT_WAS and self.operation.goal.ran)
 
 
 def stamps(goal: Goal, observed: Observed) -> list[int]:
@@ -271,7 +273,7 @@ def seen(observed: Observed, step: Step) -> object:
     if step.action is Action.CAPTURE:
         return observed.capture
     if step.action in (Action.CUT, Action.RETAIN):
-        return next((one for one in observed.snapshots if one.claim == ref.name), None)
+        return [one for one in observed.snapshots if one.claim == ref.name]
     if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):
         state = observed.state_of(ref)
         return state.uid, state.generation

@@ -15,6 +15,7 @@ class Verb(StrEnum):
     DELETE = "delete"
     RESTORE = "restore"
     SNAPSHOT = "snapshot"
+    RESTORE_IN_PLACE = "restore-in-place"
 
 
 class Component(StrEnum):

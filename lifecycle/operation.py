@@ -25,7 +25,7 @@ from lifecycle.model import (
     Workload,
     WorkloadState,
 )
-from lifecycle.snapshots import Cutting
+from lifecycle.snapshots import Clone, Cutting
 from lifecycle.topology import Topology
 
 UNMARKED = "not begun"
@@ -80,6 +80,10 @@ class Goal:
     """Whether the cluster ran at the beginning: what cannot go on before its first removal starts it again."""
     cutting: Cutting | None = None
     """The snapshot set that it takes on its way."""
+    chosen: str = ""
+    """Of a restore from a snapshot set: the set's id."""
+    clones: tuple[Clone, ...] = ()
+    """What of the chosen set becomes claims."""
 
     def marked(self, operation: str) -> "Goal":
         """The same goal for the operation of this id."""
@@ -93,12 +97,24 @@ class Goal:
     @property
     def stamped_claims(self) -> frozenset[Ref]:
         """Of an operation that may remove them."""
-        return frozenset(claim.ref for claim in self.claims) if self.verb is Verb.DELETE else frozenset()
+        removes = self.verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE)
+        return frozenset(claim.ref for claim in self.claims) if removes else frozenset()
 
     @property
     def is_wide(self) -> bool:
         """Whether more than workloads, pods and claims has to be watched."""
-        return self.verb in (Verb.DELETE, Verb.RESTORE) or self.cutting is not None
+        return self.verb in (Verb.DELETE, Verb.RESTORE, Verb.RESTORE_IN_PLACE) or self.cutting is not None
+
+    @property
+    def cloned_by(self) -> str:
+        """The mark of a claim that is made of the chosen set.
+
+        In place it is the operation's own: an earlier restore from the same set made the claims that go.
+        """
+        return self.mark if self.verb is Verb.RESTORE_IN_PLACE else self.chosen
+
+    def clone(self, claim: str) -> Clone | None:
+        return next((clone for clone in self.clones if clone.claim == claim), None)
 
     def is_ours(self, workload: Workload, state: WorkloadState) -> bool:
         """Whether it is the object of the beginning, or the one that was made from the capture in its place."""

@@ -68,7 +68,7 @@ class Plan:
                 return OnTraffic.COMES_BACK
             case Verb.RESTART if touched & SERVING:
                 return OnTraffic.INTERRUPTED
-            case Verb.SNAPSHOT if Component.TM in touched:
+            case Verb.SNAPSHOT | Verb.RESTORE_IN_PLACE if Component.TM in touched:
                 return OnTraffic.PAUSES
             case _:
                 return OnTraffic.UNTOUCHED
@@ -94,6 +94,7 @@ class Plan:
                     "staying": [str(part.ref) for part in self.goal.staying],
                     "captured": self.goal.captured,
                     "cutting": self._cutting(),
+                    "clones": [self.goal.chosen, self.goal.clones],
                 }
             )
         )

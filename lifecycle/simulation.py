@@ -50,10 +50,7 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
         case Action.CUT:
             return replace(observed, snapshots=(*observed.snapshots, _cut(goal, observed, step)))
         case Action.RETAIN:
-            kept = (
-                replace(one, policy=Volume.RETAIN) if one.claim == step.ref.name else one for one in observed.snapshots
-            )
-            return replace(observed, snapshots=tuple(kept))
+            return replace(observed, snapshots=tuple(_retained(goal, one, step) for one in observed.snapshots))
         case Action.REMOVE:
             return _without(observed, step.ref)
         case Action.MAKE:
@@ -93,8 +90,9 @@ def _cut(goal: Goal, observed: Observed, step: Step) -> Snapshot:
     )
 
 
-def _retained(snapshot: Snapshot, step: Step) -> Snapshot:
-    return replace(snapshot, policy=Volume.RETAIN) if snapshot.claim == step.ref.name else snapshot
+def _retained(goal: Goal, snapshot: Snapshot, step: Step) -> Snapshot:
+    is_meant = snapshot.name == name_of(goal.mark, step.ref.name)
+    return replace(snapshot, policy=Volume.RETAIN) if is_meant else snapshot
 
 
 def _without(observed: Observed, ref: Ref) -> Observed:
@@ -112,6 +110,8 @@ def _with_made(goal: Goal, observed: Observed, ref: Ref) -> Observed:
     if ref in goal.counts:
         fresh = WorkloadState(uid="", made_by=goal.source, remembered=goal.counts[ref] or None)
         return observed.with_state(ref, fresh)
+    if goal.clone(ref.name) and ref.kind is Kind.CLAIM:
+        return replace(observed, claims=(*observed.claims, Claim(ref.name, "", "Pending", made_by=goal.cloned_by)))
     if ref.kind is Kind.CLAIM:
         volume = next(volume for volume in goal.volumes if volume.claim == ref.name)
         claim = Claim(ref.name, "", "Bound", volume.name, made_by=goal.source)

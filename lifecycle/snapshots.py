@@ -63,6 +63,30 @@ class Cutting:
 
 
 @dataclass(frozen=True)
+class Clone:
+    """A claim that is to be made of a snapshot, as the one was that was cut; ``uid`` and ``handle`` are the snapshot's.
+
+    ``size`` is the restoreSize in bytes, ``capacity`` what the claim had; ``access_modes`` are in short form (RWO),
+    ``labels`` those that its StatefulSet gives it.
+    """
+
+    claim: str
+    snapshot: str
+    uid: str
+    handle: str
+    size: int
+    capacity: str
+    storage_class: str
+    access_modes: tuple[str, ...]
+    mode: str
+    labels: Mapping[str, str]
+
+    @property
+    def ref(self) -> Ref:
+        return Claim.ref_of(self.claim)
+
+
+@dataclass(frozen=True)
 class SnapshotSet:
     """A set that was SEEN ready to restore from; ``id`` is that of the operation that took it.
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lifecycle.decide import in_place
 from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import ClusterBusy
 from lifecycle.model import Action, Kind, Person, Place, Ref, Step, Target, Verb
@@ -22,6 +23,9 @@ from storage.database import Database
 from storage.messages import tell
 from storage.moments import MICROSECOND, moment_of, perhaps, stored
 from storage.tables import operations, steps
+
+LOOKED_BACK = 20
+"""Restores among which one that was left half done is looked for."""
 
 
 class IdTaken(Exception):
@@ -85,14 +89,25 @@ class Operations:
         removal = await self.last_removal(cluster)
         if removal is None:
             return None
+        since = select(operations.c.number).where(operations.c.id == removal.id).scalar_subquery()
         query = (
             _newest_first()
             .where(operations.c.cluster == cluster, operations.c.verb == Verb.RESTORE.value)
-            .where(operations.c.state == State.DONE.value)
+            .where(operations.c.state == State.DONE.value, operations.c.number > since)
             .limit(1)
         )
-        back = await self._first(query)
-        return None if back is not None and back.goal.source == removal.id else removal
+        return None if await self._first(query) else removal
+
+    async def half_restored(self, cluster: str) -> Operation | None:
+        """The newest restore in place that took claims away and failed, where none after it has reached its goal."""
+        back = (Verb.RESTORE_IN_PLACE.value, Verb.RESTORE.value)
+        query = _newest_first().where(operations.c.cluster == cluster, operations.c.verb.in_(back)).limit(LOOKED_BACK)
+        for operation in await self._all(query):
+            if operation.state is State.DONE:
+                return None
+            if in_place.is_half_done(operation):
+                return operation
+        return None
 
     async def history(self, clusters: Collection[str] | None = None, limit: int = 10) -> tuple[Operation, ...]:
         """The newest first; of these clusters, None for all."""

@@ -37,6 +37,13 @@ class SnapshotSets:
         async with self._database.reading() as connection:
             return tuple(_kept(row) for row in await connection.execute(query))
 
+    async def get(self, cluster: str, identity: str) -> Kept | None:
+        """The cluster's set of this id."""
+        query = _sets().where(snapshot_sets.c.cluster == cluster, snapshot_sets.c.operation == identity)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _kept(row)
+
 
 async def write_set(connection: AsyncConnection, operation: Operation, taken: SnapshotSet) -> bool:
     """In the caller's transaction; False where it was written before."""

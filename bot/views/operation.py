@@ -398,6 +398,7 @@ def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
         f":warning: the end of {quoted(name)} was not seen: unknown whether it was killed" for name in outcome.unseen
     ]
     lines += _databases_clean(outcome.exits, outcome.unseen)
+    lines += [*snapshots.cloned(operation.goal), *snapshots.way_back(operation)]
     lines += _left(operation)
     if operation.goal.unverified:
         lines.append(
@@ -465,6 +466,9 @@ def _go_on(operation: Operation) -> str:
         again = f"`/tml {_command(operation)}` once the cause is mended: it asks for a new approval"
         start = f"`/tml start {escape(operation.cluster)}` starts it\n"
         return f"{start if operation.outcome and operation.outcome.back_up is False else ''}{again}"
+    if operation.verb is Verb.RESTORE_IN_PLACE and operation.phase != "up":
+        again = f"`/tml {_command(operation)}` once the cause is mended: it asks for a new approval"
+        return "\n".join([again, *snapshots.way_back(operation)])
     if operation.verb is Verb.SNAPSHOT:
         start = f"`/tml start {escape(operation.cluster)}` starts what is not up\n"
         is_down = operation.phase in ("up", BACK.name) and not (operation.outcome and operation.outcome.back_up)

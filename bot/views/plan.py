@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from bot.views import snapshots
 from bot.views.blocks import quoted
-from bot.views.snapshots import planned
 from bot.views.words import listed
 from lifecycle.model import Action, Step, Verb, Volume
 from lifecycle.plan import SCALING, OnTraffic, Plan
@@ -73,9 +73,11 @@ def fate(plan: Plan) -> list[str]:
         case Verb.DELETE:
             return ways_back(plan)
         case Verb.RESTORE:
-            return [_bound_again(plan), *_addresses(plan)]
+            return [*_bound_again(plan), *snapshots.cloned(plan.goal), *_addresses(plan)]
+        case Verb.RESTORE_IN_PLACE:
+            return [*snapshots.exchanged(plan.goal), *snapshots.planned(plan.goal)]
         case _:
-            return [VOLUMES, *planned(plan.goal)]
+            return [VOLUMES, *snapshots.planned(plan.goal)]
 
 
 def ways_back(plan: Plan) -> list[str]:
@@ -85,7 +87,7 @@ def ways_back(plan: Plan) -> list[str]:
         f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
         for one in plan.goal.volumes
     ]
-    lines += planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
+    lines += snapshots.planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
     never = [claim for claim in plan.goal.claims if not claim.volume]
     lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]
     lines.append(
@@ -100,8 +102,11 @@ def _uid(plan: Plan, volume: Volume) -> str:
     return "" if claim.uid in volume.name else f", the claim's uid {quoted(claim.uid)}"
 
 
-def _bound_again(plan: Plan) -> str:
-    return f"{len(plan.goal.volumes)} kept volumes are bound to claims of their old names: the same bytes, no copying."
+def _bound_again(plan: Plan) -> list[str]:
+    if not plan.goal.volumes:
+        return []
+    count = len(plan.goal.volumes)
+    return [f"{count} kept volumes are bound to claims of their old names: the same bytes, no copying."]
 
 
 def _addresses(plan: Plan) -> list[str]:

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from bot.views.blocks import Block, Message, actions, button, context, escape, message, paragraph, quoted, section
 from bot.views.words import duration, listed, mention, when
-from lifecycle.operation import Goal
+from lifecycle.model import Verb, Volume
+from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan
 from lifecycle.quantity import gibibytes
 from lifecycle.snapshots import Cutting, Ending, SnapshotSet, Temperature, Unsaved
@@ -29,6 +30,30 @@ def planned(goal: Goal) -> list[str]:
         return []
     lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
     return lines + unsaved_lines(cutting.unsaved)
+
+
+def cloned(goal: Goal) -> list[str]:
+    """What a restore makes of the chosen set."""
+    if not goal.clones:
+        return []
+    claims = listed([quoted(clone.claim) for clone in goal.clones])
+    lines = [f"*From the set {escape(goal.chosen)}*: {claims}. What was written after it was cut is not in them."]
+    empty = {claim.name for claim in goal.claims} - {clone.claim for clone in goal.clones}
+    empty -= {volume.claim for volume in goal.volumes}
+    return lines + [f":warning: {quoted(claim)} comes back empty" for claim in sorted(empty)]
+
+
+def exchanged(goal: Goal) -> list[str]:
+    """What a restore in place does to the data that are there."""
+    warning = (
+        ":warning: *All that was written since then goes out of use.* The volumes of now are kept (Retain), and a set "
+        "of them is cut first: going back is another restore in place, to that set."
+    )
+    return [*cloned(goal), warning, *(_old(volume) for volume in goal.volumes)]
+
+
+def _old(volume: Volume) -> str:
+    return f"• {quoted(volume.claim)}: volume {quoted(volume.name)}, {quoted(volume.capacity)}"
 
 
 def _kind(cutting: Cutting) -> str:
@@ -56,6 +81,18 @@ def told(taken: SnapshotSet) -> list[str]:
 
 def _what(taken: SnapshotSet) -> str:
     return f"{taken.temperature}, cut {when(taken.taken_at)}"
+
+
+def way_back(operation: Operation) -> list[str]:
+    """Of a restore in place: what is left of the time before."""
+    goal = operation.goal
+    if operation.verb is not Verb.RESTORE_IN_PLACE:
+        return []
+    lines = [f"*Kept* {quoted(one.name)}, Retain: {quoted(one.claim)} as it was before" for one in goal.volumes]
+    if goal.cutting and goal.cutting.members:
+        back = f"`/tml restore {escape(operation.cluster)} {escape(operation.id)}` goes back to it"
+        lines.append(f":camera_with_flash: the set of before is {escape(operation.id)}: {back}")
+    return lines
 
 
 def choice(hot: tuple[Proposal, Plan], cold: tuple[Proposal, Plan], downtime: int | None) -> Message:
@@ -95,10 +132,14 @@ def sets(cluster: str, kept: Sequence[Kept], now: datetime) -> Message:
     if not kept:
         take = f"`/tml snapshot {escape(cluster)}` takes one."
         return message(text, [section(f"*{escape(text)}*\nThere is none that this bot took and saw ready. {take}")])
-    rows: list[Block] = [section(_row(one, now)) for one in kept[:LISTED]]
+    rows = [block for one in kept[:LISTED] for block in (section(_row(one, now)), _buttons(one))]
     if len(kept) > LISTED:
         rows.append(context(f"and {len(kept) - LISTED} older ones"))
     return message(text, [section(f"*{escape(text)}*"), *rows])
+
+
+def _buttons(one: Kept) -> Block:
+    return actions(button("Restore", "restore_set", one.content.id))
 
 
 def _row(one: Kept, now: datetime) -> str:

@@ -17,6 +17,7 @@ DOING = {
     Verb.DELETE: "Deleting",
     Verb.RESTORE: "Restoring",
     Verb.SNAPSHOT: "Cutting a snapshot set of",
+    Verb.RESTORE_IN_PLACE: "Restoring in place",
 }
 DONE = {
     Verb.STOP: "Stopped",
@@ -25,6 +26,7 @@ DONE = {
     Verb.DELETE: "Deleted",
     Verb.RESTORE: "Restored",
     Verb.SNAPSHOT: "Cut a snapshot set of",
+    Verb.RESTORE_IN_PLACE: "Restored in place",
 }
 REACHED = {
     Verb.STOP: "stopped",
@@ -33,6 +35,7 @@ REACHED = {
     Verb.DELETE: "deleted",
     Verb.RESTORE: "as it was",
     Verb.SNAPSHOT: "saved in a snapshot set",
+    Verb.RESTORE_IN_PLACE: "back at the snapshot set",
 }
 """What the cluster is when the verb's goal was seen."""
 ARRIVED = {
@@ -48,6 +51,7 @@ ARRIVED = {
     "up-again": "ready again",
     "make": "made",
     "bind": "bound as before",
+    "clone": "made of its snapshot",
     "give-back": "with the reclaim policy of before",
 }
 """What an object is at the end of a phase."""
@@ -62,7 +66,8 @@ PHASES = {
     "remove-claims": "claims removed",
     "up-again": "components up again",
     "make": "objects made",
-    "bind": "claims bound to their old volumes",
+    "bind": "claims bound to their old volumes, or made of the set",
+    "clone": "claims made of the set",
     "give-back": "volumes' policies given back",
 }
 """A phase of an operation that has several, by its end."""

@@ -1,6 +1,6 @@
 """Pure decisions, one file per verb, and which phases a verb consists of."""
 
-from lifecycle.decide import delete, restore, snapshot
+from lifecycle.decide import delete, in_place, restore, snapshot
 from lifecycle.decide.restart import ROLLING
 from lifecycle.decide.start import UP
 from lifecycle.decide.stop import DOWN, DOWN_AND_BACK
@@ -17,7 +17,7 @@ NAMES = tuple(
         for phase in (
             *(DOWN, UP, ROLLING, delete.CAPTURED, snapshot.CUT, snapshot.READY),
             *(delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED),
-            *(restore.MADE, restore.BOUND, restore.GIVEN_BACK),
+            *(restore.MADE, restore.BOUND, restore.GIVEN_BACK, in_place.CLONED),
         )
     )
 )
@@ -40,6 +40,8 @@ def phases_of(goal: Goal) -> tuple[Phase, ...]:
             return (DOWN_AND_BACK, *saving, delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED)
         case Verb.RESTORE:
             return (restore.MADE, restore.BOUND, restore.UP, restore.GIVEN_BACK)
+        case Verb.RESTORE_IN_PLACE:
+            return in_place.phases(goal)
 
 
 def phases_from(goal: Goal, name: str) -> tuple[Phase, ...]:

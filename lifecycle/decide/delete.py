@@ -33,8 +33,8 @@ def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool) ->
             )
     refuse_unsafe_scaling(workload for workload in topology if observed[workload].is_up)
     volumes = {volume.claim: volume for volume in inventory.volumes}
-    _refuse_unkeepable(observed.claims, volumes)
-    _refuse_mounted_elsewhere(discovery)
+    refuse_unkeepable(observed.claims, volumes)
+    refuse_mounted_elsewhere(discovery)
     staying = tuple(part for part in inventory.parts if keeps_services and part.addresses)
     return Goal(
         verb=Verb.DELETE,
@@ -59,7 +59,7 @@ def held(inventory: Inventory, observed: Observed) -> tuple[Volume, ...]:
     return tuple(volumes[claim.name] for claim in observed.claims if claim.volume and claim.name in volumes)
 
 
-def _refuse_mounted_elsewhere(discovery: Discovery) -> None:
+def refuse_mounted_elsewhere(discovery: Discovery) -> None:
     """Kubernetes lets no claim go while a pod has it: the cluster would be taken down and then not deleted."""
     own = {pod.name for workload in discovery.workloads for pod in discovery.observed[workload].pods}
     for claim in discovery.observed.claims:
@@ -70,7 +70,8 @@ def _refuse_mounted_elsewhere(discovery: Discovery) -> None:
             )
 
 
-def _refuse_unkeepable(claims: Iterable[Claim], volumes: dict[str, Volume]) -> None:
+def refuse_unkeepable(claims: Iterable[Claim], volumes: dict[str, Volume]) -> None:
+    """Raises Unsafe where a claim's data could not be kept."""
     for claim in claims:
         if claim.status not in ("Bound", "Pending"):
             raise Unsafe(

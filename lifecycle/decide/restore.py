@@ -3,17 +3,25 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from lifecycle.decide import start
+from lifecycle.decide import clone, start
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.errors import AlreadyRunning, Unsafe
 from lifecycle.model import Action, Claim, Discovery, Observed, Ref, Step, Verb, Volume
 from lifecycle.operation import UNMARKED, Goal, Operation, Source
 from lifecycle.phase import Phase, strangers, strangers_or_losses
+from lifecycle.snapshots import SnapshotSet
 
 
-def draft(deleted: Operation) -> Goal:
-    """What has to be looked at before anything is said about a restore."""
+def draft(deleted: Operation, taken: SnapshotSet | None = None, by: Operation | None = None) -> Goal:
+    """What has to be looked at before anything is said about a restore.
+
+    ``deleted`` is the operation whose capture has the objects. With the set ``taken`` by the operation ``by`` its
+    claims are made of that; the others are bound to their kept volumes, where ``deleted`` kept any.
+    """
     before = deleted.goal
+    clones = clone.clones_of(taken, by) if taken and by else ()
+    cloned = {one.claim for one in clones}
+    kept = before.volumes if deleted.verb is Verb.DELETE else ()
     return Goal(
         verb=Verb.RESTORE,
         topology=before.topology,
@@ -22,28 +30,37 @@ def draft(deleted: Operation) -> Goal:
         claims=before.claims,
         mark=UNMARKED,
         parts=before.parts,
-        volumes=before.volumes,
+        volumes=tuple(volume for volume in kept if volume.claim not in cloned),
         source=deleted.id,
         ran=before.ran,
+        chosen=taken.id if taken else "",
+        clones=clones,
     )
 
 
-def goal(deleted: Operation, observed: Observed) -> Goal:
-    """What it takes to bring back what the operation ``deleted`` removed, wholly or in part.
+def goal(wanted: Goal, observed: Observed) -> Goal:
+    """What it takes to bring back what is captured, wholly or in part.
 
-    ``observed`` is the picture for the draft. Raises AlreadyRunning where nothing of it is missing, Unsafe where
-    something stands in the way.
+    ``observed`` is the picture for the draft ``wanted``. Raises AlreadyRunning where nothing of it is missing, Unsafe
+    where something stands in the way.
     """
-    wanted = draft(deleted)
     if not observed.capture:
-        raise Unsafe(f"the capture of {deleted.id} is not there, or not whole: nothing says how the cluster was")
+        raise Unsafe(f"the capture of {wanted.source} is not there, or not whole: nothing says how the cluster was")
+    if left := [one.ref for one in wanted.clones if _is_old(wanted, observed.claim(one.claim))]:
+        raise Unsafe(
+            f"{', '.join(map(str, left))} was not removed: restore the cluster as it was first, then the set in place"
+        )
     if foreign := foreign_objects(wanted, observed):
         raise Unsafe(f"{foreign}. Look at it, and remove it if nobody needs it")
-    if lost := lost_volumes(wanted, observed):
+    if lost := lost_volumes(wanted, observed) or clone.lost_snapshots(wanted, observed):
         raise Unsafe(f"{lost}: its data cannot be brought back so")
     if all(phase.reached(wanted, observed) for phase in (MADE, BOUND, UP, GIVEN_BACK)):
-        raise AlreadyRunning(f"as {deleted.id} found it: nothing is missing")
+        raise AlreadyRunning(f"as {wanted.source} found it: nothing is missing")
     return replace(wanted, captured=observed.capture)
+
+
+def _is_old(wanted: Goal, claim: Claim | None) -> bool:
+    return claim is not None and any(claim.uid == old.uid for old in wanted.claims)
 
 
 def is_left_of(deleted: Operation, discovery: Discovery) -> bool:
@@ -105,8 +122,9 @@ def foreign_objects(goal: Goal, observed: Observed) -> str | None:
 
 def unbound(goal: Goal, observed: Observed) -> str | None:
     """Without its claim a set that starts makes an empty one, and a volume given back is destroyed."""
-    loose = [str(ref) for ref in claims_of(goal) if not bound(goal, observed, ref)]
-    return in_the_way(goal, observed) or (f"no longer bound to its volume: {', '.join(loose)}" if loose else None)
+    loose = [str(one) for volume in goal.volumes if not bound(goal, observed, one := Claim.ref_of(volume.claim))]
+    told = f"no longer bound to its volume: {', '.join(loose)}" if loose else None
+    return in_the_way(goal, observed) or told or clone.unmade(goal, observed)
 
 
 def losses(goal: Goal, observed: Observed) -> str | None:
@@ -116,13 +134,14 @@ def losses(goal: Goal, observed: Observed) -> str | None:
 
 def in_the_way(goal: Goal, observed: Observed) -> str | None:
     """What no waiting mends while claims are bound, or after."""
-    return foreign_objects(goal, observed) or lost_volumes(goal, observed)
+    return foreign_objects(goal, observed) or lost_volumes(goal, observed) or clone.lost_snapshots(goal, observed)
 
 
 def _foreign_claims(goal: Goal, observed: Observed) -> list[Ref]:
     """A claim of that name without this restore's mark is somebody else's."""
     claims = [observed.claim(volume.claim) for volume in goal.volumes]
-    return [claim.ref for claim in claims if claim and not _is_our_claim(goal, claim)]
+    bound = [claim.ref for claim in claims if claim and not _is_our_claim(goal, claim)]
+    return bound + clone.foreign_clones(goal, observed)
 
 
 def _is_our_claim(goal: Goal, seen: Claim) -> bool:
@@ -130,8 +149,9 @@ def _is_our_claim(goal: Goal, seen: Claim) -> bool:
 
 
 def binding_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """Free each volume for the claim of the old name, and only for it; then make that claim."""
-    return [step for volume in goal.volumes for step in _binding(observed, volume)]
+    """Free each volume for the claim of the old name, and only for it; then make that claim. Make those of the set."""
+    bindings = [step for volume in goal.volumes for step in _binding(observed, volume)]
+    return bindings + clone.cloning_steps(goal, observed)
 
 
 def _binding(observed: Observed, volume: Volume) -> list[Step]:
@@ -145,12 +165,14 @@ def _binding(observed: Observed, volume: Volume) -> list[Step]:
 
 
 def claims_of(goal: Goal) -> tuple[Ref, ...]:
-    """Those that had a volume; a claim that never had one is made by its StatefulSet."""
-    return tuple(Claim.ref_of(volume.claim) for volume in goal.volumes)
+    """Those that had a volume, or are in the set; a claim that is neither is made by its StatefulSet."""
+    return (*(Claim.ref_of(volume.claim) for volume in goal.volumes), *clone.cloned_claims(goal))
 
 
 def bound(goal: Goal, observed: Observed, ref: Ref) -> bool:
-    """The claim is Bound to the very volume that it had."""
+    """The claim is Bound to the very volume that it had, or was made of the set."""
+    if goal.clone(ref.name):
+        return clone.is_cloned(goal, observed, ref)
     seen = observed.claim(ref.name)
     volume = next(volume for volume in goal.volumes if volume.claim == ref.name)
     return seen is not None and _is_our_claim(goal, seen) and seen.status == "Bound" and seen.volume == volume.name

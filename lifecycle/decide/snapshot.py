@@ -222,12 +222,13 @@ READY = Phase("ready", retain_steps, is_saved, _uploading, snapshots_of, lost, c
 def taken(goal: Goal, observed: Observed, exits: Sequence[Exit], unseen: Sequence[str]) -> SnapshotSet:
     """The set as it is SEEN at the end of READY; ``unseen`` are database containers whose end nobody saw."""
     assert goal.cutting
+    members = tuple(seen for member in goal.cutting.members if (seen := _seen(goal, observed, member)))
     return SnapshotSet(
         id=goal.mark,
         temperature=goal.cutting.temperature,
         ending=_ending(goal.cutting, exits, unseen),
-        taken_at=max(one.cut_at for one in observed.snapshots if one.cut_at),
-        members=observed.snapshots,
+        taken_at=max(one.cut_at for one in members if one.cut_at),
+        members=members,
         unsaved=goal.cutting.unsaved,
         capture=observed.capture,
     )

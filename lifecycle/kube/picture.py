@@ -41,7 +41,8 @@ def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tupl
 
 def _names_of_set(goal: Goal) -> frozenset[str]:
     members = goal.cutting.members if goal.cutting else ()
-    return frozenset(name_of(goal.mark, member.claim) for member in members)
+    taken = (name_of(goal.mark, member.claim) for member in members)
+    return frozenset({*taken, *(clone.snapshot for clone in goal.clones)})
 
 
 def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:

@@ -65,19 +65,30 @@ DELETING = (
 RESTORING = (
     *NEEDED,
     *_SEEN_WIDELY,
+    *_rights("snapshot.storage.k8s.io", ["volumesnapshots", "volumesnapshotcontents"], ["list", "watch"]),
     *_rights("", ["persistentvolumes"], ["patch"]),
     *_rights("apps", ["statefulsets", "deployments"], ["create"]),
     *_rights("", ["services", "secrets", "configmaps", "persistentvolumeclaims"], ["create"]),
 )
 
+IN_PLACE = tuple(dict.fromkeys((*RESTORING, *DELETING)))
+"""In place: a set for safety, old volumes kept, old claims removed."""
+
 CLUSTER_WIDE = frozenset({"persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
 """Resources that are in no namespace."""
 
 
+_WIDER = {
+    Verb.SNAPSHOT: SNAPSHOTTING,
+    Verb.DELETE: DELETING,
+    Verb.RESTORE: RESTORING,
+    Verb.RESTORE_IN_PLACE: IN_PLACE,
+}
+
+
 def for_verb(verb: Verb) -> tuple[Right, ...]:
     """Everything that the verb needs, from its plan to its diagnosis."""
-    wider = {Verb.SNAPSHOT: SNAPSHOTTING, Verb.DELETE: DELETING, Verb.RESTORE: RESTORING}
-    return wider.get(verb, NEEDED)
+    return _WIDER.get(verb, NEEDED)
 
 
 async def missing(door: Door, namespace: str, rights: Sequence[Right]) -> tuple[Right, ...]:

@@ -131,20 +131,25 @@ class Doing:
         volumes.require_kept(behind, self.step.ref, self.step.uid, self.operation.id)
 
     async def make(self) -> str:
-        """As it was captured. A name that is taken means done only where this restore made what bears it."""
+        """As it was captured, or of the chosen set. A name that is taken means done only where this restore made it."""
+        clone = self.goal.clone(self.step.ref.name) if self.step.ref.kind is Kind.CLAIM else None
+        if clone:
+            return await self._create(copies.cloned(clone, self.operation), self.goal.cloned_by)
         captured = await self.captures.read(self.goal.source, self.goal.captured)
         if self.step.ref not in captured:
             raise Invalid(f"{self.step.ref} is not in the capture of {self.goal.source}")
-        body = copies.copy(self.step.ref, captured[self.step.ref], self.operation)
+        return await self._create(copies.copy(self.step.ref, captured[self.step.ref], self.operation), self.goal.source)
+
+    async def _create(self, body: Json, mark: str) -> str:
         require(self.lease)
         try:
             return read.uid_of(await self.door.create(paths.all_of(OF_KIND[self.step.ref.kind], self.namespace), body))
         except Conflict:
-            return await self._made_before()
+            return await self._made_before(mark)
 
-    async def _made_before(self) -> str:
+    async def _made_before(self, mark: str) -> str:
         found = await self._read()
-        if read.made_by(found) != self.goal.source:
+        if read.made_by(found) != mark:
             raise Invalid(f"{self.step.ref} was made by somebody else, and a restore never overwrites")
         return read.uid_of(found)
 

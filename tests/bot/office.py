@@ -186,6 +186,7 @@ async def at_the_desk(
         messages=store.messages,
         proposals=store.proposals,
         approvals=store.approvals,
+        sets=store.sets,
         notices=told,
         starter=starter,
         clock=store.clock,

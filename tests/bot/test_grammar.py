@@ -21,6 +21,8 @@ from bot.grammar import (
     PlanOf,
     Restart,
     Restore,
+    Snapshot,
+    Snapshots,
     Start,
     Status,
     Stop,
@@ -32,6 +34,7 @@ from bot.grammar import (
 )
 from lifecycle.errors import NotUnderstood
 from lifecycle.model import Component
+from lifecycle.snapshots import Temperature
 
 CLUSTERS = ("prod", "staging")
 PLAN = "plan stop|start|restart|snapshot|delete|restore CLUSTER [...]"
@@ -88,7 +91,18 @@ def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
         ("delete prod --release-services", Delete("prod", False)),
         ("delete prod because --keep-services was typed", Delete("prod", None, "--keep-services was typed")),
         ("restore prod", Restore("prod")),
-        ("restore prod because it was the wrong one", Restore("prod", "it was the wrong one")),
+        ("restore prod because it was the wrong one", Restore("prod", reason="it was the wrong one")),
+        ("restore prod kept", Restore("prod")),
+        ("restore prod OP-7K2M9X because of bad data", Restore("prod", "op-7k2m9x", "of bad data")),
+        ("restore prod `op-7k2m9x`", Restore("prod", "op-7k2m9x")),
+        ("snapshot prod", Snapshot("prod")),
+        ("snapshot prod cold because of the upgrade", Snapshot("prod", Temperature.COLD, "of the upgrade")),
+        ("snapshot prod Hot", Snapshot("prod", Temperature.HOT)),
+        ("snapshot prod nightly", Snapshot("prod", None, "nightly")),
+        ("snapshots prod", Snapshots("prod")),
+        ("stop prod --snapshot", Stop("prod", snapshot=True)),
+        ("stop prod —no-snapshot because", Stop("prod", snapshot=False)),
+        ("plan snapshot prod cold because of nothing", PlanOf(Snapshot("prod", Temperature.COLD))),
         ("approve ap-7k2m9x prod", Approve("ap-7k2m9x", "prod")),
         ("approve ap-7k2m9x elsewhere", Approve("ap-7k2m9x", "elsewhere")),
         ("deny ap-7k2m9x", Deny("ap-7k2m9x")),
@@ -303,7 +317,7 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
         ("prod delete", "The command comes first. Did you mean: /tml delete prod"),
         (
             "restore prod --snapshot",
-            "`restore` has no option '--snapshot'. It is written: /tml restore CLUSTER [because REASON]",
+            "`restore` has no option '--snapshot'. It is written: /tml restore CLUSTER [SET|kept] [because REASON]",
         ),
         ("plan approve prod", f"A plan of what? It is written: /tml {PLAN}"),
         (

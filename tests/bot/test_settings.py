@@ -90,9 +90,12 @@ def test_who_approves_what_is_read(tmp_path: Path) -> None:
 def test_an_approval_that_is_not_configured_can_be_given_by_nobody(tmp_path: Path) -> None:
     written = load(tmp_path, SMALL).clusters["dev"].approval
     assert dict(written) == dict(ClusterSettings("dev", "tml", "dev", "C0OPS").approval)
-    assert {verb: (terms.needed, terms.listed) for verb, terms in written.items()} == {"delete": (1, ())}
+    assert {verb: (terms.needed, terms.listed) for verb, terms in written.items()} == {
+        "delete": (1, ()),
+        "restore-in-place": (1, ()),
+    }
     assert written["delete"].reason_required
-    assert [verb for verb in Verb if verb in written] == [Verb.DELETE]
+    assert {verb for verb in Verb if verb in written} == {Verb.DELETE, Verb.RESTORE_IN_PLACE}
 
 
 @pytest.mark.parametrize(("environment", "keeps"), [("production", True), ("Production", True), ("dev", False)])
@@ -253,15 +256,18 @@ PROBLEMS = [
         cluster(approval="{delete: {approvers: [U0BOB], expire: 30m}}"),
         "6: clusters.dev.approval.delete.expire: unknown key, did you mean expires?",
     ),
-    (cluster(approval="{stop: {}}"), "6: clusters.dev.approval.stop: unknown key, known here: delete"),
+    (
+        cluster(approval="{stop: {}}"),
+        "6: clusters.dev.approval.stop: unknown key, known here: delete, restore_in_place",
+    ),
     (cluster(approval="{delete: }"), "6: clusters.dev.approval.delete: expected a mapping, got nothing"),
     (cluster(approval="[U0BOB]"), "6: clusters.dev.approval: expected a mapping, got a list"),
     *(
         (
             cluster(approval=f"{{{verb}: {{approvers: [U0BOB]}}}}"),
-            f"6: clusters.dev.approval.{verb}: unknown key, known here: delete",
+            f"6: clusters.dev.approval.{verb}: unknown key, known here: delete, restore_in_place",
         )
-        for verb in ("restore", "start")
+        for verb in ("deploy", "start")
     ),
     (
         cluster(approval="{delete: {approvers: [U0BOB], expires: '7'}}"),

@@ -42,7 +42,7 @@ from lifecycle.model import (
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
-from lifecycle.snapshots import Temperature
+from lifecycle.snapshots import Clone, Temperature
 from lifecycle.topology import arranged
 from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
 from storage import proposals
@@ -118,9 +118,20 @@ class World:
             case Verb.DELETE:
                 return self.delete_goal(keeps_services=False)
             case Verb.RESTORE:
-                return restore.goal(self.removal(), self.gone())
+                return restore.goal(restore.draft(self.removal()), self.gone())
             case Verb.SNAPSHOT:
                 return snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
+            case Verb.RESTORE_IN_PLACE:
+                return self.exchange()
+
+    def exchange(self) -> Goal:
+        """A restore in place of all claims."""
+        made = snapshot.as_far_as_possible(self.delete_goal(keeps_services=True), self.bound, self.inventory, (), None)
+        clones = tuple(
+            Clone(one.name, f"tml-op-cutset-{one.name}", "uid", "handle", 1 << 30, "1Gi", "", ("RWO",), "", {})
+            for one in made.claims
+        )
+        return replace(made, verb=Verb.RESTORE_IN_PLACE, chosen="op-cutset", clones=clones)
 
     def delete_goal(self, *, keeps_services: bool) -> Goal:
         return delete.goal(self.bound, self.inventory, keeps_services=keeps_services)
@@ -376,6 +387,7 @@ class World:
             proposals.ProposalExpired(proposal),
             *(proposals.AlreadyDecided(one) for one in decided),
             errors.Deleted(self.removal()),
+            errors.HalfRestored(self.operation(Verb.RESTORE_IN_PLACE)),
             errors.HalfDeleted(self.removal()),
             errors.NothingToRestore(f"No: {self.word}"),
             *self.refusals_of_approvals(),

@@ -120,7 +120,12 @@ def fill(box: Sandbox, namespace: str) -> None:
 
 def bytes_of(box: Sandbox, namespace: str) -> dict[str, dict[str, str]]:
     """By claim the sha256 of each file behind it, whether or not the claim is there; logs of starts only grow."""
-    return {claim: dict(_files(_folder(box, volume))) for claim, volume in volumes(box, namespace).items()}
+    return {claim: files_of(box, volume) for claim, volume in volumes(box, namespace).items()}
+
+
+def files_of(box: Sandbox, volume: Object) -> dict[str, str]:
+    """The sha256 of each file of the volume; logs of starts only grow."""
+    return dict(_files(_folder(box, volume)))
 
 
 def _folder(box: Sandbox, volume: Object) -> Path:

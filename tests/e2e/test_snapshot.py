@@ -8,10 +8,22 @@ import pytest
 from sandbox import Sandbox, tml
 from sandbox.kubernetes import FAULT_ANNOTATION
 from sandbox.kubernetes.controllers.storage_faults import FAULT_TEXT
-from sandbox.kubernetes.resources import CLAIMS, PODS, SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS, SNAPSHOTS, Object
+from sandbox.kubernetes.resources import (
+    CLAIMS,
+    DEPLOYMENTS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    SNAPSHOT_CLASSES,
+    SNAPSHOT_CONTENTS,
+    SNAPSHOTS,
+    STATEFULSETS,
+    VOLUMES,
+    Object,
+)
 from sandbox.kubernetes.writes import Write
 from sandbox.slack import Message
-from tests.e2e.belongings import bytes_of, captures, fill, policies
+from tests.e2e.belongings import bytes_of, captures, files_of, fill, objects, policies
 from tests.e2e.served import Tripwire, served
 from tests.e2e.town import Town, operation_in, town, unhurried, words_of
 
@@ -215,3 +227,121 @@ async def test_no_value_of_a_secret_leaves_the_cluster_with_a_set(place: Town) -
     assert "CANARY" not in place.thread(live)
     assert b"CANARY" not in (place.box.folder / "tml-bot.db").read_bytes()
     assert "CANARY" not in str(place.box.slack.api.calls)
+
+
+def write_on(box: Sandbox) -> None:
+    """What came after the set."""
+    for claim in SAVED:
+        box.kubernetes.volumes.write(STAGING, claim, "since", b"written since")
+
+
+def has(box: Sandbox, claim: str) -> tuple[bool, bool]:
+    """Whether the claim's volume has what was there at the set's time, and what came after it."""
+    folder = box.kubernetes.volumes.folder_of(STAGING, claim)
+    return (folder / "of" / claim).exists(), (folder / "since").exists()
+
+
+async def a_set(place: Town) -> str:
+    return operation_in(words_of(await order(place, "snapshot staging cold", "Cut a snapshot set of staging")))
+
+
+async def exchanged(place: Town, identity: str) -> Message:
+    """Asked for, approved and done: a restore in place."""
+    _, card = await place.asks("alice", f"restore staging {identity} because of bad data", "ops")
+    live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+    await place.until_says(live, "Restored in place staging")
+    return live
+
+
+async def test_in_place_takes_a_second_person_and_goes_back_to_the_set_and_back_again(place: Town) -> None:
+    box = place.box
+    identity = await a_set(place)
+    write_on(box)
+    before = {pv["spec"]["csi"]["volumeHandle"] for pv in box.kubernetes.store.list(VOLUMES) if in_staging(pv)}
+    _, card = await place.asks("alice", f"restore staging {identity} because of bad data", "ops")
+    shown = words_of(card)
+    assert "All that was written since then goes out of use." in shown
+    assert "*Snapshots* (cold, all of one moment)" in shown
+    live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+    await place.until_says(live, "Restored in place staging")
+    assert {has(box, claim) for claim in SAVED} == {(True, False)}
+    after = {pv["spec"]["csi"]["volumeHandle"] for pv in box.kubernetes.store.list(VOLUMES) if in_staging(pv)}
+    assert before < after, "every volume of before is still there"
+    assert "staging is running" in words_of(await place.types("alice", "status staging"))
+    thread = place.thread(live)
+    assert "traffic answers" in thread
+    safety = operation_in(words_of(live))
+    assert f"the set of before is {safety}" in thread
+    await exchanged(place, safety)
+    assert {has(box, claim) for claim in SAVED} == {(True, True)}
+
+
+def in_staging(volume: Object) -> bool:
+    return bool(volume["spec"].get("claimRef", {}).get("namespace") == STAGING)
+
+
+async def test_a_cluster_that_a_script_erased_comes_back_from_its_set(place: Town) -> None:
+    box = place.box
+    identity = await a_set(place)
+    await order(place, "stop staging", "Stopped staging")
+    before = {name: one for name, one in objects(box, STAGING).items() if not name.startswith(("Secret/tmgc", "Pers"))}
+    for resource in (STATEFULSETS, DEPLOYMENTS, SERVICES, SECRETS, CLAIMS):
+        for one in box.kubernetes.store.list(resource, STAGING):
+            name = one["metadata"]["name"]
+            if not name.startswith(("tml-bot-capture", "tmgc-registry")):
+                box.kubernetes.store.delete(resource, STAGING, name)
+    await box.kubernetes.until(lambda _: not box.kubernetes.store.list(CLAIMS, STAGING), 20.0)
+    answer = words_of(await place.types("alice", "restore staging"))
+    assert f"There is a snapshot set: `/tml restore staging {identity}`." in answer
+    live = await order(place, f"restore staging {identity} because the script ran", "Restored staging")
+    assert {has(box, claim) for claim in SAVED} == {(True, False)}
+    assert "cachevol-cache-set-0-0 comes back empty" in place.thread(live)
+    back = objects(box, STAGING)
+    assert set(before) <= set(back)
+    assert {name: one["data"] for name, one in back.items() if name in before and "data" in one} == {
+        name: one["data"] for name, one in before.items() if "data" in one
+    }
+    assert "staging is running" in words_of(await place.types("alice", "status staging"))
+
+
+async def test_the_button_in_the_list_restores_and_an_unknown_set_is_refused(place: Town) -> None:
+    identity = await a_set(place)
+    listed = await place.types("alice", "snapshots staging")
+    answer = words_of(await place.presses("alice", "restore_set", listed))
+    assert f"Say why, so that an approver can judge it: `/tml restore staging {identity} because …`" in answer
+    answer = words_of(await place.types("alice", "restore staging op-000000"))
+    assert "There is no set op-000000 of staging. `/tml snapshots staging` lists them." in answer
+    assert identity not in answer
+
+
+async def test_a_process_killed_while_claims_are_exchanged_goes_on_and_no_byte_is_lost(tmp_path: Path) -> None:
+    async with town(tmp_path, serve=False) as place:
+        box = place.box
+        fill(box, STAGING)
+        configuration = unhurried(box)
+        async with served(box, configuration) as first:
+            identity = await a_set(place)
+            write_on(box)
+            old = bytes_of(box, STAGING)
+            _, card = await place.asks("alice", f"restore staging {identity} because of bad data", "ops")
+            box.kubernetes.server.writes = Tripwire(first.process, removes_a_claim, 2)
+            await place.says_yes("carol", card, "staging")
+            assert await first.ended() == -9
+        async with served(box, configuration):
+
+            def ended(_slack: object) -> Message | None:
+                return next((one for one in place.posted("ops") if one.text.startswith("Restored in place")), None)
+
+            live = await box.slack.until(ended, 30.0, "the end")
+            await place.until_thread(live, "the set of before is")
+        assert {has(box, claim) for claim in SAVED} == {(True, False)}
+        assert all(any(one == files for one in kept_bytes(box)) for claim, files in old.items() if claim in SAVED)
+
+
+def removes_a_claim(write: Write) -> bool:
+    return write.changed and write.verb == "delete" and write.resource == "persistentvolumeclaims"
+
+
+def kept_bytes(box: Sandbox) -> list[dict[str, str]]:
+    """Of every volume that there is, in use or kept."""
+    return [files_of(box, one) for one in box.kubernetes.store.list(VOLUMES) if in_staging(one)]

@@ -80,7 +80,9 @@ class FakeCluster:
 
     async def inventory(self, discovery: Discovery) -> Inventory:
         world = self.world
-        return Inventory(tuple(world.volumes.values()), tuple(world.parts.values()), world.snapshot_classes)
+        behind = {claim.volume for claim in world.claims.values()}
+        volumes = tuple(volume for name, volume in world.volumes.items() if name in behind)
+        return Inventory(volumes, tuple(world.parts.values()), world.snapshot_classes)
 
     async def picture(self, goal: Goal) -> Observed:
         return self.world.picture(goal, self.clock.now())

@@ -26,7 +26,7 @@ from lifecycle.model import (
     WorkloadState,
 )
 from lifecycle.operation import Goal
-from lifecycle.snapshots import name_of
+from lifecycle.snapshots import Clone, name_of
 from lifecycle.topology import arranged
 from tests.fakes import values
 
@@ -76,6 +76,8 @@ class World:
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     cuts: dict[str, str] = field(default_factory=dict)
     """By the handle of a snapshot: what was on its volume when it was cut."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """By the uid of a claim: the handle of the snapshot that it is to be made of."""
     pods_at_cut: set[int] = field(default_factory=set)
     """How many pods there were when something was cut."""
     never_cut: set[str] = field(default_factory=set)
@@ -116,7 +118,8 @@ class World:
 
     def _snapshots_of(self, goal: Goal) -> tuple[Snapshot, ...]:
         members = goal.cutting.members if goal.cutting else ()
-        found = (self.snapshots.get(name_of(goal.mark, member.claim)) for member in members)
+        taken = [name_of(goal.mark, member.claim) for member in members]
+        found = (self.snapshots.get(name) for name in (*taken, *(clone.snapshot for clone in goal.clones)))
         return tuple(one for one in found if one)
 
     def mounting(self, claim: str) -> tuple[str, ...]:
@@ -233,9 +236,11 @@ class World:
     def _made(self, ref: Ref, goal: Goal) -> str:
         """From the capture; a 409 means done only where the object bears the operation's id."""
         if there := self.uid_of(ref):
-            if self._maker(ref) != goal.source:
+            if self._maker(ref) != (goal.cloned_by if goal.clone(ref.name) else goal.source):
                 raise Conflict(f"{ref} is there already")
             return there
+        if clone := goal.clone(ref.name):
+            return self._cloned(clone, goal)
         captured, uid = self.captures[goal.source], self.new_uid(ref.name)
         if ref in captured.states:
             remembered = captured.states[ref].remembered
@@ -245,6 +250,12 @@ class World:
             self.claims[ref.name] = replace(claim, uid=uid, status="Pending", made_by=goal.source, epoch=0)
         else:
             self.parts[ref] = Part(ref, uid, goal.source)
+        return uid
+
+    def _cloned(self, clone: Clone, goal: Goal) -> str:
+        uid = self.new_uid(clone.claim)
+        self.claims[clone.claim] = Claim(clone.claim, uid, "Pending", storage_class="clone", made_by=goal.cloned_by)
+        self.sources[uid] = clone.handle
         return uid
 
     def _maker(self, ref: Ref) -> str:
@@ -343,5 +354,5 @@ class World:
         if claim.volume or not self.mounting(claim.name):
             return None
         name = f"pvc-{self.new_uid('new')}"
-        self.data[name] = "empty"
-        return Volume(name, f"uid-{name}", "Delete", storage_class=claim.storage_class)
+        self.data[name] = self.cuts[self.sources[claim.uid]] if claim.uid in self.sources else "empty"
+        return Volume(name, f"uid-{name}", "Delete", storage_class=claim.storage_class, driver=values.CSI, is_csi=True)

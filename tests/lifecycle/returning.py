@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from lifecycle.decide import delete, restore, snapshot, start, stop
+from lifecycle.decide import delete, in_place, restore, snapshot, start, stop
 from lifecycle.errors import Unsafe
 from lifecycle.model import Component, Discovery
 from lifecycle.operation import Goal, Operation, Outcome, State
@@ -73,9 +73,19 @@ class Scene:
         goal = snapshot.on_the_way(stop.goal(found), found, await self.cluster.inventory(found), ())
         return self.begin(goal, identity)
 
-    async def restore(self, deleted: Operation, identity: str = "op-return") -> Operation:
-        observed = await self.cluster.picture(restore.draft(deleted))
-        return self.begin(restore.goal(deleted, observed), identity)
+    async def restore(self, deleted: Operation, identity: str = "op-return", of: str = "") -> Operation:
+        """From the kept volumes, or from a set that was taken before."""
+        taken, by = (self.journal.sets[of], self.journal.rows[of]) if of else (None, None)
+        wanted = restore.draft(deleted, taken, by)
+        return self.begin(restore.goal(wanted, await self.cluster.picture(wanted)), identity)
+
+    async def exchange(self, of: str, identity: str = "op-place0") -> Operation:
+        """Back to a set, in place."""
+        found = await self.cluster.discover()
+        stored = await self.cluster.inventory(found)
+        half_done = next((row for row in self.journal.rows.values() if in_place.is_half_done(row)), None)
+        goal = in_place.goal(found, stored, self.journal.sets[of], self.journal.rows[of], (), half_done)
+        return self.begin(goal, identity)
 
     async def start(self, identity: str = "op-start0") -> Operation:
         return self.begin(start.goal(await self.cluster.discover(), {}, {}), identity)

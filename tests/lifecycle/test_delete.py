@@ -271,7 +271,7 @@ def deleted_world() -> World:
     return world
 
 
-RESTORING = restore.goal(DELETED, deleted_world().picture(restore.draft(DELETED))).marked("op-return")
+RESTORING = restore.goal(restore.draft(DELETED), deleted_world().picture(restore.draft(DELETED))).marked("op-return")
 
 
 def check_return(phase: Phase, world: World, observed: Observed, step: Step) -> None:
@@ -389,7 +389,7 @@ def test_a_restore_of_what_is_whole_is_refused() -> None:
     world = whole()
     world.captures[MARK] = Captured({}, {})
     with pytest.raises(AlreadyRunning, match="nothing is missing"):
-        restore.goal(DELETED, world.picture(restore.draft(DELETED)))
+        restore.goal(restore.draft(DELETED), world.picture(restore.draft(DELETED)))
 
 
 @pytest.mark.parametrize("phase", [delete.REMOVED, delete.CLAIMS_REMOVED], ids=lambda phase: phase.name)

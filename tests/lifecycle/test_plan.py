@@ -47,7 +47,7 @@ def the_return(capture: str = "sha256-op-delete", **changes: str) -> Plan:
     volumes = tuple(replace(one, **(kept | changes)) for one in deleted.goal.volumes)
     deleted = replace(deleted, goal=replace(deleted.goal, volumes=volumes))
     observed = Observed(values.NOW, {}, volumes=volumes, capture=capture)
-    return plan_of_return(restore.goal(deleted, observed), values.TARGET, observed)
+    return plan_of_return(restore.goal(restore.draft(deleted), observed), values.TARGET, observed)
 
 
 def written(made: Plan) -> list[list[str]]:

@@ -30,7 +30,7 @@ async def deletion(cluster: KubeCluster, id_: str = "op-1", epoch: int = 1) -> O
 
 async def return_of(cluster: KubeCluster, deleted: Operation, id_: str = "op-2", epoch: int = 5) -> Operation:
     observed = await cluster.picture(restore.draft(deleted))
-    return operation_of(restore.goal(deleted, observed).marked(id_), epoch, id_)
+    return operation_of(restore.goal(restore.draft(deleted), observed).marked(id_), epoch, id_)
 
 
 async def carried_out(cluster: KubeCluster, operation: Operation, until: str = "") -> Observed:

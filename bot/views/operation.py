@@ -54,7 +54,7 @@ GOING = {
     Action.SCALE_TO_ZERO: "going to 0 (was {replicas}, remembered)",
     Action.SCALE_UP: "going up to {replicas}",
     Action.ROLLOUT_RESTART: "rolling {replicas}",
-    Action.CAPTURE: "writing down every object that goes, as it is live",
+    Action.CAPTURE: "writing down every object, as it is live",
     Action.CUT: "being cut",
     Action.RETAIN: "its snapshot being kept, whatever becomes of the namespace",
     Action.KEEP: "being set to Retain, to stay when the claim goes",

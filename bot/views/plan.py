@@ -20,7 +20,7 @@ TRAFFIC = {
 }
 VOLUMES = "Volumes, services, addresses and secrets stay as they are."
 DONE_TO = {
-    Action.CAPTURE: "write down every object that goes, in a Secret of the namespace",
+    Action.CAPTURE: "write down every object as it is, in a Secret of the namespace",
     Action.CUT: "cut {}, all at once, into snapshots",
     Action.RETAIN: "see the snapshots ready, and kept whatever becomes of the namespace",
     Action.KEEP: "set {} to Retain, and see it so",

@@ -197,6 +197,8 @@ async def test_the_cluster_manager_tells_the_state_of_each_component(prod: Kuber
         ("nosql", ["nodetool", "status"], 0, "UN  10.244."),
         ("sql", ["mysql", "-e", "select * from performance_schema.replication_group_members"], 0, "ONLINE"),
         ("sql", ["sh", "-c", "ls /var/lib/mysql && cat /var/lib/mysql/ibdata1"], 0, "innodb: system tablespace"),
+        ("sql", ["sh", "-c", "echo a b > /var/lib/mysql/c && cat /var/lib/mysql/c"], 0, "a b\n"),
+        ("sql", ["sh", "-c", "echo a > /nowhere/c"], 1, ""),
         ("log", ["cat", "/mnt/log.txt"], 0, "log service"),
         ("log", ["cat", "/etc/tml/log-property/tml_log_properties.json"], 1, ""),
         ("tm", ["clustermanager", "ls", "components"], 127, ""),

@@ -56,14 +56,25 @@ class Shell:
         return known[name](life, container, words)
 
     def _script(self, life: PodLife, container: str, script: str) -> Outcome:
-        """Commands joined by `&&`; nothing else of the shell's language."""
+        """Commands joined by `&&`, each perhaps with `> FILE` at its end; nothing else of the shell's language."""
         output = ""
         for part in script.split("&&"):
-            code, stdout, stderr = self._run(life, container, shlex.split(part) or ["true"])
+            words = shlex.split(part) or ["true"]
+            target = words[-1] if words[-2:-1] == [">"] else ""
+            code, stdout, stderr = self._run(life, container, words[:-2] if target else words)
+            if code == 0 and target:
+                code, stdout, stderr = self._keep(life, container, target, stdout)
             output += stdout
             if code:
                 return code, output, stderr
         return 0, output, ""
+
+    def _keep(self, life: PodLife, container: str, path: str, text: str) -> Outcome:
+        claim, inside = _mounted(life.pod, container, path)
+        if not self._is_there(life, claim):
+            return 1, "", f"sh: can't create {path}: nonexistent directory\n"
+        self._volumes.write(life.namespace, claim, inside, text.encode())
+        return 0, "", ""
 
     def _cat(self, life: PodLife, container: str, words: list[str]) -> Outcome:
         output = ""

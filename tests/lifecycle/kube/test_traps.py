@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from kubernetes.aio import client as official
+from kubernetes.aio.leaderelection.electionconfig import Config
+from kubernetes.aio.leaderelection.leaderelection import LeaderElection
+from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from kubernetes.aio.stream import WsApiClient
 from kubernetes.aio.watch import Watch
 from pydantic import ValidationError
@@ -115,6 +118,37 @@ async def test_a_silent_watch_outlasts_the_time_it_asked_the_server_for_and_the_
     async with aclosing(door.follow(path, asked, silence=0.2)) as events:
         with pytest.raises(Retryable, match="no answer in time"):
             await asyncio.wait_for(to_the_end(events), 1.5)
+
+
+async def test_the_clients_own_election_goes_on_leading_on_a_hung_server_and_the_bots_lease_does_not(
+    running: KubernetesSandbox, door: Door
+) -> None:
+    """It waits for each answer as long as that takes, so its deadline never comes; nor can it make a Lease (37.0.2)."""
+    metadata = {"name": "elected", "namespace": PROD_NAMESPACE}
+    running.apply([{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}])
+    leads, stopped = asyncio.Event(), asyncio.Event()
+
+    async def lead() -> None:
+        leads.set()
+        await stopped.wait()
+
+    async def stop() -> None:
+        stopped.set()
+
+    async with official.ApiClient(official.Configuration(host=running.url)) as client:
+        lock = LeaseLock("elected", PROD_NAMESPACE, "somebody", client)
+        config = Config(lock, lease_duration=2, renew_deadline=1.3, retry_period=1, onstarted_leading=lead,
+                        onstopped_leading=stop)  # fmt: skip
+        election = asyncio.create_task(LeaderElection(config).run())
+        async with cluster_at(door).lease("bot-1", patience=1) as lease:
+            await asyncio.wait_for(leads.wait(), 5)
+            running.faults.add(Fault("delay", resource="leases", seconds=60))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), config.lease_duration + config.renew_deadline)
+            assert not lease.is_held
+            running.faults.clear()
+        election.cancel()
+        await asyncio.gather(election, return_exceptions=True)
 
 
 async def to_the_end(events: AsyncIterator[Any]) -> None:

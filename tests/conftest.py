@@ -9,9 +9,10 @@ import pytest
 import pytest_asyncio
 
 from tests.cluster.control_plane import ControlPlane, control_plane
+from tests.cluster.ground import NAMED, Ground
+from tests.cluster.kubeconfigs import read_kubeconfig
 
 OPTION = "--control-plane"
-NAMED = "TML_BOT_TEST_KUBECONFIG"
 TIME_SCALE = 0.01
 """Real seconds for one of a pod's life on the real control plane."""
 REAL_ONLY = Path(__file__).parent / "cluster"
@@ -28,9 +29,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def plane(request: pytest.FixtureRequest) -> AsyncIterator[ControlPlane]:
-    """One control plane for all tests; each has namespaces of its own."""
+    """One control plane for all tests of a process; each has namespaces of its own."""
     if os.environ.get(NAMED):
         pytest.skip(f"needs a control plane that can be killed, and {NAMED} names another one's")
     with tempfile.TemporaryDirectory(prefix="tml-bot-cluster-") as folder:
         async with control_plane(Path(folder), time_scale=TIME_SCALE) as running:
             yield running
+
+
+@pytest.fixture(scope="session")
+def ground(request: pytest.FixtureRequest) -> Ground:
+    """The cluster that somebody named, else our own control plane, which is asked for here, outside of any loop."""
+    if named := os.environ.get(NAMED):
+        return Ground(read_kubeconfig(Path(named)))
+    plane = request.getfixturevalue("plane")
+    return Ground(plane.access(), plane)

@@ -1,5 +1,6 @@
-"""A service account with the rights of a Role and nothing else, as a person sets it up for the bot."""
+"""A service account with the rights that are documented and no others, as a person sets it up for the bot."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,22 @@ from tests.cluster.client import Access, Client, until
 from tests.cluster.mirror import path_of
 
 Json = dict[str, Any]
-ROLE = Path(__file__).parent.parent.parent / "deploy" / "rbac" / "role.yaml"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+FILES = Path(__file__).parent.parent.parent / "deploy" / "rbac"
+OPERATING, DELETING = "role.yaml", "delete.yaml"
+"""The files there: enough to stop and start, and what a delete and a restore need beyond it."""
+NAME = "tml-bot"
+"""The service account, as they call it."""
+
+
+def documents(*names: str) -> list[Json]:
+    """What these files have, in the order in which it can be created."""
+    return [one for name in names for one in yaml.safe_load_all(FILES.joinpath(name).read_text())]
 
 
 def documented_rules() -> list[Json]:
-    """What the bot says that it needs."""
-    role = next(one for one in yaml.safe_load_all(ROLE.read_text()) if one["kind"] == "Role")
+    """What the bot says that it needs to stop and start."""
+    role = next(one for one in documents(OPERATING) if one["kind"] == "Role")
     rules: list[Json] = role["rules"]
     return rules
 
@@ -29,27 +39,51 @@ async def make_namespace(client: Client, name: str) -> None:
     await until(client, f"/api/v1/namespaces/{name}/serviceaccounts/default", lambda it: it.status == 200)
 
 
-async def account(client: Client, home: str, name: str) -> Access:
-    """A service account of the namespace ``home``; where it is there already, the same one with a new token."""
-    path = f"/api/v1/namespaces/{home}/serviceaccounts"
-    await client.ask("POST", path, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
+async def account(client: Client, namespace: str) -> Access:
+    """The bot's service account, in the namespace itself; where it is there already, the same with a new token."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    await client.ask("POST", path, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME}})
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-    answer = await client.create(f"{path}/{name}/token", request)
+    answer = await client.create(f"{path}/{NAME}/token", request)
     return client.access.as_user(answer.body["status"]["token"])
 
 
-async def grant(client: Client, home: str, name: str, namespace: str, rules: list[Json]) -> None:
-    """Give the account these rules in the namespace."""
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules}
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": home}],
-    }
-    await client.create(f"{RBAC}/namespaces/{namespace}/roles", role)
-    await client.create(f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
+def user_of(namespace: str) -> str:
+    """What the API server calls that account."""
+    return f"system:serviceaccount:{namespace}:{NAME}"
+
+
+async def grant(client: Client, namespace: str, rules: list[Json]) -> None:
+    """Give the account of the namespace these rules there."""
+    role, binding = (one for one in documents(OPERATING))
+    for made in (role | {"rules": rules}, binding):
+        await client.create(*_meant(made, namespace))
+
+
+async def grant_documented(client: Client, namespace: str, *names: str) -> list[str]:
+    """Create what these files have, for this namespace and its account; the paths of what is in no namespace."""
+    outside = []
+    for made in documents(*names):
+        path, body = _meant(made, namespace)
+        await client.create(path, body)
+        if "namespace" not in body["metadata"]:
+            outside.append(f"{path}/{body['metadata']['name']}")
+    return outside
+
+
+def _meant(found: Json, namespace: str) -> tuple[str, Json]:
+    """With the namespace in place of the documented ones, and in the name of what is in none; where to create it."""
+    made: Json = json.loads(json.dumps(found))
+    metadata, kind = made["metadata"], f"{made['kind'].lower()}s"
+    for subject in made.get("subjects", []):
+        subject["namespace"] = namespace
+    if "namespace" in metadata:
+        metadata["namespace"] = namespace
+        return f"{RBAC}/namespaces/{namespace}/{kind}", made
+    metadata["name"] += f"-{namespace}"
+    if "roleRef" in made:
+        made["roleRef"]["name"] += f"-{namespace}"
+    return f"{RBAC}/{kind}", made
 
 
 async def apply(client: Client, manifests: list[Json]) -> None:

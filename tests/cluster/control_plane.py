@@ -54,14 +54,15 @@ extendedKeyUsage = serverAuth, clientAuth
 subjectKeyIdentifier = hash
 subjectAltName = IP:127.0.0.1, DNS:localhost, DNS:kubernetes.default.svc
 """
-BOT = ("tml-bot", "tml-bot")
-"""The bot's own namespace and service account, as deploy/rbac names them."""
-AUDITED = f"system:serviceaccount:{BOT[0]}:{BOT[1]}"
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "users": [AUDITED]}, {"level": "None"}],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},  # the controllers
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
 }
 
 
@@ -205,12 +206,12 @@ class ControlPlane:
     def thaw_api_server(self) -> None:
         self._running["kube-apiserver"].send(signal.SIGCONT)
 
-    def requests(self) -> list[Json]:
-        """What the bot's account asked for so far, as the API server's own audit log has it."""
+    def requests(self, user: str) -> list[Json]:
+        """What a service account asked for so far, as the API server's own audit log has it."""
         log = self.folder / "audit.log"
         lines = log.read_text().splitlines() if log.exists() else []
-        entries = [json.loads(line) for line in lines]
-        return [entry for entry in entries if entry["stage"] == "ResponseComplete"]
+        entries = [json.loads(line) for line in lines if user in line]
+        return [one for one in entries if one["user"]["username"] == user and one["stage"] == "ResponseComplete"]
 
     def check(self) -> None:
         """Raises Ended when a server is no longer there."""

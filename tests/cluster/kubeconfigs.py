@@ -11,10 +11,14 @@ from tests.cluster.client import Access
 Json = dict[str, Any]
 
 
-def write_kubeconfig(path: Path, access: Access, context: str = "test", namespace: str = "default") -> Path:
-    """As kubectl and every client read it."""
+def write_kubeconfig(
+    path: Path, access: Access, context: str = "test", namespace: str = "default", *, server_name: str = ""
+) -> Path:
+    """As kubectl and every client read it; ``server_name`` is whom the certificate names if not the address."""
     authority = base64.b64encode(access.authority.encode()).decode()
     cluster = {"server": access.url} | ({"certificate-authority-data": authority} if authority else {})
+    if server_name:
+        cluster["tls-server-name"] = server_name
     config = {
         "apiVersion": "v1",
         "kind": "Config",

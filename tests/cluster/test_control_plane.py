@@ -14,15 +14,17 @@ from sandbox.kubernetes import FAULT_ANNOTATION
 from tests.cluster import building
 from tests.cluster.client import Answer, Json, open_client, until
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.ground import Ground
 from tests.cluster.storage import handle_of
 from tests.cluster.town import Box, boxed
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
-async def box(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Box]:
-    async with boxed(plane, tmp_path) as made:
+async def box(ground: Ground, tmp_path: Path) -> AsyncIterator[Box]:
+    ground.own("how its servers and its node behave is theirs")
+    async with boxed(ground, tmp_path) as made:
         yield made
 
 

@@ -14,11 +14,11 @@ from lifecycle.kube.door import connect
 from lifecycle.kube.lease import LeaseTiming
 from lifecycle.model import Action, Discovery, Ref, Step, Target
 from lifecycle.operation import Goal
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.ground import Ground
 from tests.cluster.town import CONTEXT, Box, boxed
 from tests.lifecycle.kube.conftest import goal_of, operation_of
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 
 TIMING = LeaseTiming(renew=0.5, trust=1, duration=2, retry=0.1)
 
@@ -54,8 +54,8 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Pair]:
-    async with boxed(plane, tmp_path) as box:
+async def pair(ground: Ground, tmp_path: Path) -> AsyncIterator[Pair]:
+    async with boxed(ground, tmp_path) as box:
         box.write_configuration()
         kubeconfig = str(box.kubeconfig)
         async with connect(CONTEXT, kubeconfig=kubeconfig) as door, connect(CONTEXT, kubeconfig=kubeconfig) as second:

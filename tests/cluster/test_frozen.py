@@ -35,15 +35,15 @@ from sandbox.kubernetes import FAULT_ANNOTATION
 from sandbox.slack import Message
 from tests.cluster import accounts
 from tests.cluster.client import Answer, until
-from tests.cluster.control_plane import BOT, ControlPlane
+from tests.cluster.ground import Ground
 from tests.cluster.kubeconfigs import write_kubeconfig
-from tests.cluster.town import CONFIGURATION, CONTEXT, TIMING, Box, boxed
+from tests.cluster.town import CONTEXT, PATIENCE, TIMING, Box, boxed, configuration
 from tests.cluster.wire import Ends, Wire, wire
 from tests.e2e.served import Served, served
 from tests.e2e.town import Town
 
 Json = dict[str, Any]
-PATIENCE = 3.0
+SHORT = 3.0
 """Seconds, instead of 45, for a Lease that somebody else keeps renewing. One that nobody renews runs out after 15."""
 TM, CM, CACHE, SQL = "tm-deploy-0", "cm-deploy-0", "cache-set-0", "mysql-set-0"
 EPOCH = "tml-bot/epoch"
@@ -51,7 +51,7 @@ REPAIRED = "none"
 """A Deployment's annotations are copied to its ReplicaSet, and one that is taken away stays there."""
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(400)]
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Bot:
 
     @property
     def town(self) -> Town:
-        return Town(cast("sandbox.Sandbox", self))
+        return Town(cast("sandbox.Sandbox", self), PATIENCE)
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Pair:
 
     def writes(self, bot: Bot) -> list[Json]:
         """What it sent to change something, in the order in which the API server answered."""
-        entries = [one for one in self.box.plane.requests() if credential_of(one) == bot.credential]
+        entries = [one for one in self.box.requests() if credential_of(one) == bot.credential]
         changing = [one for one in entries if one["verb"] in ("create", "update", "patch", "delete")]
         return [one for one in changing if one["objectRef"]["resource"] != "selfsubjectaccessreviews"]
 
@@ -98,9 +98,10 @@ def credential_of(entry: Json) -> str:
 
 
 @asynccontextmanager
-async def pairs(plane: ControlPlane, folder: Path, *, workspaces: int) -> AsyncIterator[Pair]:
+async def pairs(ground: Ground, folder: Path, *, workspaces: int) -> AsyncIterator[Pair]:
     """Of one workspace and one database, or of two workspaces that know nothing of each other."""
-    async with boxed(plane, folder) as box, AsyncExitStack() as stack:
+    plane = ground.own("the wire that looks at requests needs the API server's key")
+    async with boxed(ground, folder) as box, AsyncExitStack() as stack:
         port = urlsplit(plane.url).port or 443
         between = await stack.enter_async_context(wire(port, Ends.of(plane.certificate, plane.key)))
         home, other, workspace = box.folder, box.folder, box.slack
@@ -115,18 +116,17 @@ async def pairs(plane: ControlPlane, folder: Path, *, workspaces: int) -> AsyncI
 
 async def bot(box: Box, name: str, workspace: slack.SlackSandbox, home: Path, port: int) -> Bot:
     """With a token of its own of the one account."""
-    access = await accounts.account(box.admin, *BOT)
-    kubeconfig, configuration = box.folder / f"{name}.kubeconfig", box.folder / f"{name}.yaml"
+    access = await accounts.account(box.admin, box.namespace)
+    kubeconfig, written = box.folder / f"{name}.kubeconfig", box.folder / f"{name}.yaml"
     write_kubeconfig(kubeconfig, replace(access, url=f"https://127.0.0.1:{port}"), CONTEXT, box.namespace)
-    values = {"namespace": box.namespace, "probe": box.plane.traffic_url(box.namespace), "deadline": box.deadline}
-    configuration.write_text(CONFIGURATION.format(folder=home, context=CONTEXT, **values))
+    written.write_text(configuration(home, box.namespace, box.probe, box.deadline))
     environ = {
         "SLACK_API_URL": workspace.url,
         "SLACK_BOT_TOKEN": workspace.bot_token,
         "SLACK_APP_TOKEN": workspace.app_token,
         "KUBECONFIG": str(kubeconfig),
     }
-    return Bot(workspace, home, configuration, environ, f"JTI={claims(access.token)['jti']}")
+    return Bot(workspace, home, written, environ, f"JTI={claims(access.token)['jti']}")
 
 
 def claims(token: str) -> Json:
@@ -222,10 +222,10 @@ def is_good(entry: Json) -> bool:
 
 
 async def test_a_bot_that_thaws_when_another_one_has_come_changes_nothing_and_says_who_it_is(
-    plane: ControlPlane, tmp_path: Path
+    ground: Ground, tmp_path: Path
 ) -> None:
     """The stop's scale-downs arrive in the middle of the other one's start; only the stamp keeps the databases up."""
-    async with pairs(plane, tmp_path, workspaces=2) as pair, pair.first.running() as one, pair.second.running() as two:
+    async with pairs(ground, tmp_path, workspaces=2) as pair, pair.first.running() as one, pair.second.running() as two:
         box, here, there = pair.box, pair.first.town, pair.second.town
         before = await box.replicas()
         await box.annotate("deployments", TM, FAULT_ANNOTATION, "stuck-terminating")
@@ -256,9 +256,9 @@ async def test_a_bot_that_thaws_when_another_one_has_come_changes_nothing_and_sa
 
 
 async def test_a_bot_that_thaws_when_its_successor_goes_on_changes_nothing_and_says_nothing_false(
-    plane: ControlPlane, tmp_path: Path
+    ground: Ground, tmp_path: Path
 ) -> None:
-    async with pairs(plane, tmp_path, workspaces=1) as pair, pair.first.running() as one:
+    async with pairs(ground, tmp_path, workspaces=1) as pair, pair.first.running() as one:
         box, here = pair.box, pair.first.town
         counts = await box.replicas()
         await box.annotate("deployments", TM, FAULT_ANNOTATION, "stuck-terminating")
@@ -286,5 +286,5 @@ async def test_a_bot_that_thaws_when_its_successor_goes_on_changes_nothing_and_s
 
 if __name__ == "__main__":
     configure_logging()
-    with mock.patch("bot.__main__.Runner", partial(Runner, patience=PATIENCE)):
+    with mock.patch("bot.__main__.Runner", partial(Runner, patience=SHORT)):
         run_until_told(serving_forever(load_settings(Path(sys.argv[1]), os.environ), TIMING))

@@ -1,8 +1,8 @@
-"""The whole bot on Slack's sandbox and a real control plane, with the documented rights and no others."""
+"""The whole bot on Slack's sandbox and a real Kubernetes, with the documented rights and no others."""
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,21 +13,27 @@ import sandbox
 from bot.__main__ import Timing, serving
 from bot.projector import Pace
 from bot.settings import load_settings
-from sandbox import slack, tml
+from lifecycle.decide import PHASES
+from lifecycle.model import Verb
+from sandbox import slack
 from tests.cluster import accounts
+from tests.cluster.accounts import DELETING, OPERATING, account, grant_documented, user_of
 from tests.cluster.client import Access, Answer, Client, open_client, until
-from tests.cluster.control_plane import BOT, ControlPlane
+from tests.cluster.contents import Contents, Folders, InPods, volumes_of
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.ground import Ground
 from tests.cluster.kubeconfigs import write_kubeconfig
-from tests.cluster.storage import handle_of
-from tests.cluster.wire import Wire, wire
+from tests.cluster.wire import LOOPBACK, Wire, wire
 from tests.e2e.town import Town
 
 Json = dict[str, Any]
 CONTEXT = "test"
 TIMING = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=5)
 """A real API server takes whole seconds only."""
-DEADLINE = 60
-"""Seconds for each phase."""
+DEADLINE = 120
+"""Seconds for each phase: more than a silent wire and a busy machine take together."""
+PATIENCE = 200.0
+"""Seconds for what a test waits for, which may be several phases."""
 CONFIGURATION = """\
 channel: C0OPS
 data_dir: {folder}
@@ -38,17 +44,25 @@ clusters:
     namespace: {namespace}
     environment: staging
     operators: ["@S0TMLOPS", U0CAROL]
+    approval: {{delete: {{approvers: ["@S0TMLAPPROVERS"]}}}}
     viewers: ["*"]
-    probe_url: {probe}
-    deadlines: {{down: {deadline}s, up: {deadline}s, rolling: {deadline}s}}
+    deadlines: {{{deadlines}}}
 """
+
+
+def configuration(folder: Path, namespace: str, probe: str = "", deadline: int = DEADLINE) -> str:
+    """``probe`` is what a caller of the gateway asks; ``deadline`` is for every phase of every verb, in seconds."""
+    names = dict.fromkeys(phase.name for phases in PHASES.values() for phase in phases)
+    deadlines = ", ".join(f"{name}: {deadline}s" for name in names)
+    text = CONFIGURATION.format(folder=folder, context=CONTEXT, namespace=namespace, deadlines=deadlines)
+    return text + (f"    probe_url: {probe}\n" if probe else "")
 
 
 @dataclass
 class Box:
     """What `tests.e2e.town.Town` needs of a sandbox, with a real Kubernetes in its place."""
 
-    plane: ControlPlane
+    ground: Ground
     slack: slack.SlackSandbox
     folder: Path
     namespace: str
@@ -56,6 +70,21 @@ class Box:
     wire: Wire
     bot: Access = field(repr=False)
     deadline: int = DEADLINE
+
+    @property
+    def plane(self) -> ControlPlane:
+        """Skips the test where the cluster is somebody else's."""
+        return self.ground.own("its servers are not ours to reach into")
+
+    @property
+    def probe(self) -> str:
+        """What a caller of the gateway asks, where the node is ours and plays one."""
+        return self.ground.plane.traffic_url(self.namespace) if self.ground.plane else ""
+
+    @property
+    def contents(self) -> Contents:
+        plane = self.ground.plane
+        return Folders(self.admin, self.namespace, plane.volumes) if plane else InPods(self.admin, self.namespace)
 
     @property
     def kubeconfig(self) -> Path:
@@ -72,12 +101,12 @@ class Box:
 
     def write_configuration(self) -> Path:
         """The bot comes through the wire and with its own token; it knows nothing of the admin's."""
-        access = Access(f"https://127.0.0.1:{self.wire.port}", self.bot.token, self.bot.authority)
-        write_kubeconfig(self.kubeconfig, access, CONTEXT, self.namespace)
+        there = urlsplit(self.bot.url)
+        access = Access(f"{there.scheme}://{LOOPBACK}:{self.wire.port}", self.bot.token, self.bot.authority)
+        name = there.hostname if there.scheme == "https" and there.hostname != LOOPBACK else None
+        write_kubeconfig(self.kubeconfig, access, CONTEXT, self.namespace, server_name=name or "")
         path = self.folder / "tml-bot.yaml"
-        probe = self.plane.traffic_url(self.namespace)
-        values = {"folder": self.folder, "namespace": self.namespace, "probe": probe, "deadline": self.deadline}
-        path.write_text(CONFIGURATION.format(context=CONTEXT, **values))
+        path.write_text(configuration(self.folder, self.namespace, self.probe, self.deadline))
         return path
 
     def serving(self) -> Any:
@@ -108,14 +137,9 @@ class Box:
         for plural in ("statefulsets", "deployments"):
             await until(self.admin, self.apps(plural), _all_ready)
 
-    async def bytes_of_claims(self) -> dict[str, dict[str, bytes]]:
-        """The files behind each claim, read from the folders themselves."""
-        claims = (await self.admin.get(self.core("persistentvolumeclaims"))).body["items"]
-        folders = {one["metadata"]["name"]: self.plane.volumes / await handle_of(self.admin, one) for one in claims}
-        return {
-            name: {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-            for name, folder in folders.items()
-        }
+    def requests(self) -> list[Json]:
+        """What the bot asked for so far, as the API server's audit log has it."""
+        return self.plane.requests(user_of(self.namespace))
 
 
 def _all_ready(answer: Answer) -> bool:
@@ -123,42 +147,87 @@ def _all_ready(answer: Answer) -> bool:
     return bool(items) and all(one["status"].get("readyReplicas", 0) == one["spec"]["replicas"] for one in items)
 
 
+Grant = Callable[[Client, str], Any]
+"""Gives the bot's account its rights in a namespace; awaited, the paths of what it made outside of it."""
+
+
+async def everything_documented(admin: Client, namespace: str) -> list[str]:
+    return await grant_documented(admin, namespace, OPERATING, DELETING)
+
+
 @asynccontextmanager
-async def boxed(plane: ControlPlane, folder: Path, rules: list[Json] | None = None) -> AsyncIterator[Box]:
+async def boxed(ground: Ground, folder: Path, grant: Grant = everything_documented) -> AsyncIterator[Box]:
     """A TML cluster that is up, in a namespace of its own, and Slack; the bot does not run yet."""
     namespace = f"ml550-{secrets.token_hex(3)}"
-    await plane.settle()
+    if ground.plane:
+        await ground.plane.settle()
     async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(open_client(plane.access()))
-        between = await stack.enter_async_context(wire(urlsplit(plane.url).port or 443))
+        admin = await stack.enter_async_context(open_client(ground.access))
+        there = urlsplit(ground.access.url)
+        port = there.port or (443 if there.scheme == "https" else 80)
+        between = await stack.enter_async_context(wire(port, host=there.hostname or LOOPBACK))
         workspace = await stack.enter_async_context(slack.start(limits=None))
         sandbox.populate(workspace)
-        await accounts.apply(admin, tml.manifests(namespace, cluster_name="staging", reporting=False))
-        await accounts.make_namespace(admin, BOT[0])
-        access = await accounts.account(admin, *BOT)
-        given = accounts.documented_rules() if rules is None else rules
-        await accounts.grant(admin, *BOT, namespace, given)
-        box = Box(plane, workspace, folder, namespace, admin, between, access)
+        stack.push_async_callback(clear, admin, namespace)
+        await accounts.apply(admin, ground.manifests(namespace))
+        access = await account(admin, namespace)
+        for path in await grant(admin, namespace):
+            stack.push_async_callback(admin.ask, "DELETE", path)
+        box = Box(ground, workspace, folder, namespace, admin, between, access)
         await box.ready()
-        try:
-            yield box
-        finally:
-            await admin.ask("DELETE", f"/api/v1/namespaces/{namespace}")
+        yield box
+
+
+async def clear(admin: Client, namespace: str) -> None:
+    """The namespace, and what a delete kept on purpose."""
+    await admin.ask("DELETE", f"/api/v1/namespaces/{namespace}")
+    for volume in (await volumes_of(admin, namespace)).values():
+        path = f"/api/v1/persistentvolumes/{volume['metadata']['name']}"
+        await admin.ask("PATCH", path, {"spec": {"persistentVolumeReclaimPolicy": "Delete"}}, patch="merge")
 
 
 @asynccontextmanager
-async def town(plane: ControlPlane, folder: Path, rules: list[Json] | None = None) -> AsyncIterator[tuple[Town, Box]]:
+async def town(ground: Ground, folder: Path, grant: Grant = everything_documented) -> AsyncIterator[tuple[Town, Box]]:
     """The same with the bot."""
-    async with boxed(plane, folder, rules) as box, box.serving():
-        yield Town(cast("sandbox.Sandbox", box)), box
+    async with boxed(ground, folder, grant) as box, box.serving():
+        yield town_of(box), box
+
+
+def town_of(box: Box) -> Town:
+    return Town(cast("sandbox.Sandbox", box), PATIENCE)
+
+
+async def done(here: Town, words: str, says: str) -> str:
+    """Order it, wait for the end, and return the thread."""
+    live = await here.orders("carol", words, "ops")
+    await here.until_says(live, says)
+    return here.thread(live)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of real times."""
+
+    what: str
+    seconds: float
+    limit: int
+    """Seconds, of all its phases."""
+    requests: int | None
+    """None where nobody could count them."""
 
 
 class Stopwatch:
     """How long an operation took and how much it asked of the API server."""
 
-    def __init__(self, plane: ControlPlane) -> None:
-        self._plane = plane
-        self._begun, self._before = time.monotonic(), len(plane.requests())
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._begun, self._before = time.monotonic(), self._requests()
 
-    def row(self, what: str) -> tuple[str, float, int]:
-        return what, time.monotonic() - self._begun, len(self._plane.requests()) - self._before
+    def _requests(self) -> int:
+        return len(self._box.requests()) if self._box.ground.plane else 0
+
+    def row(self, what: str, verb: Verb, phases: int = 0) -> Row:
+        """``phases`` where an operation goes through fewer than its verb has."""
+        seconds, count = time.monotonic() - self._begun, self._requests() - self._before
+        limit = self._box.deadline * (phases or len(PHASES[verb]))
+        return Row(what, seconds, limit, count if self._box.ground.plane else None)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+LOOPBACK = "127.0.0.1"
 SO_ATTACH_FILTER = 26
 """Linux; the socket module has no name for it."""
 
@@ -34,8 +35,8 @@ class Ends:
 class Wire:
     """Forwards every byte both ways, TLS and all unless it ends TLS; made by `wire`."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
-        self._target = port
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, host: str = LOOPBACK) -> None:
+        self._target = host, port
         self._tls = tls
         self._ends: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
         """Of each connection: the client's, and the server's."""
@@ -51,7 +52,7 @@ class Wire:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target, ssl=self._tls)
+            there, back = await asyncio.open_connection(*self._target, ssl=self._tls)
         except OSError:
             writer.close()
             return
@@ -128,9 +129,10 @@ def _unacknowledged(end: socket.socket) -> int:
 
 
 @asynccontextmanager
-async def wire(port: int, ends: Ends | None = None) -> AsyncIterator[Wire]:
-    made = Wire(port, ends.client if ends else None)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=ends.server if ends else None)
+async def wire(port: int, ends: Ends | None = None, *, host: str = LOOPBACK) -> AsyncIterator[Wire]:
+    """To that port of the host; the other end is on loopback."""
+    made = Wire(port, ends.client if ends else None, host)
+    server = await asyncio.start_server(made.serve, LOOPBACK, 0, ssl=ends.server if ends else None)
     made.port = int(server.sockets[0].getsockname()[1])
     try:
         yield made

@@ -18,6 +18,7 @@ from sandbox.kubernetes.volumes import SNAPSHOTS as SNAPSHOT_FOLDER
 from tests.cluster import accounts
 from tests.cluster.client import Access, Answer, Client, open_client
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.ground import Ground
 from tests.cluster.kubeconfigs import write_kubeconfig
 
 Json = dict[str, Any]
@@ -191,8 +192,8 @@ class RealApi(Api):
         (await self.folder_of(claim) / ".slow-snapshots").unlink()  # what is cut is ready by itself
 
     async def account(self, rules: list[Json]) -> Access:
-        access = await accounts.account(self.client, self.namespace, "tml-bot")
-        await accounts.grant(self.client, self.namespace, "tml-bot", self.namespace, rules)
+        access = await accounts.account(self.client, self.namespace)
+        await accounts.grant(self.client, self.namespace, rules)
         return access
 
     async def forget_history(self) -> None:
@@ -216,12 +217,12 @@ async def on_the_sandbox(folder: Path, namespace: str) -> AsyncIterator[Api]:
 
 
 @asynccontextmanager
-async def on_a_cluster(folder: Path, namespace: str, access: Access, plane: ControlPlane | None) -> AsyncIterator[Api]:
+async def on_a_cluster(folder: Path, namespace: str, ground: Ground) -> AsyncIterator[Api]:
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_client(access))
+        client = await stack.enter_async_context(open_client(ground.access))
         await accounts.make_namespace(client, namespace)
         api = RealApi(client, namespace, folder, True, stack)
-        api.plane = plane
+        api.plane = ground.plane
         try:
             yield api
         finally:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.contract.api import SNAPSHOTS
+from tests.cluster.storage import SNAPSHOTS
 
 Json = dict[str, Any]
 DRIVER = "hostpath.csi.sandbox"

@@ -21,7 +21,15 @@ from sandbox.kubernetes.resources import (
 from sandbox.kubernetes.volumes import handle_of
 
 KINDS = (STATEFULSETS, DEPLOYMENTS, SERVICES, SECRETS, CONFIGMAPS, CLAIMS)
-GIVEN = ("uid", "resourceVersion", "creationTimestamp", "generation", "finalizers", "ownerReferences")
+GIVEN = (
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "finalizers",
+    "ownerReferences",
+    "managedFields",
+)
 """Metadata that an object gets from Kubernetes when it is made."""
 GIVEN_NOTES = (
     "tml-bot/",

@@ -28,6 +28,8 @@ class Town:
     """What a test says and asks, in people's words."""
 
     box: Sandbox
+    patience: float = PATIENCE
+    """Seconds for whatever is waited for."""
 
     async def types(self, person: str, words: str, channel: str = "ops") -> Message:
         """The private answer to `/tml WORDS`."""
@@ -35,13 +37,13 @@ class Town:
 
     async def reply(self, person: str, words: str, channel: str = "ops") -> Reply:
         reply = await self.box.slack.person(person).types(f"/tml {words}", channel)
-        await reply.answers(1, timeout=PATIENCE)
+        await reply.answers(1, timeout=self.patience)
         return reply
 
     async def presses(self, person: str, button: str, message: Message) -> Message:
         """What stands there afterwards: the answer, or what took the message's place."""
         reply = await self.box.slack.person(person).presses(button, message)
-        return (await reply.answers(1, timeout=PATIENCE))[-1]
+        return (await reply.answers(1, timeout=self.patience))[-1]
 
     async def orders(self, person: str, words: str, channel: str = "prod") -> Message:
         """Type it, say yes to the card if there is one, and wait for the live message."""
@@ -53,7 +55,7 @@ class Town:
         def fresh(_slack: object) -> Message | None:
             return next((message for message in self.posted(channel) if message.ts not in before), None)
 
-        return await self.box.slack.until(fresh, PATIENCE, f"a live message for {words!r}")
+        return await self.box.slack.until(fresh, self.patience, f"a live message for {words!r}")
 
     def posted(self, channel: str) -> list[Message]:
         """The bot's public messages of the channel, threads left out."""
@@ -77,12 +79,12 @@ class Town:
             cards = [message for message in self.posted(channel) if f"{identity} · plan" in words_of(message)]
             return cards[0] if cards else None
 
-        return await self.box.slack.until(posted, PATIENCE, f"the card of {identity}")
+        return await self.box.slack.until(posted, self.patience, f"the card of {identity}")
 
     async def says_yes(self, person: str, card: Message, name: str, reason: str = "") -> str:
         """Open the modal, type the name, submit; what its last page says."""
         approver = self.box.slack.person(person)
-        view = await approver.opens("approve", card, timeout=PATIENCE)
+        view = await approver.opens("approve", card, timeout=self.patience)
         reply = await approver.submits(view, {"name": name, "reason": reason})
         if reply.timed_out:  # a busy machine: Slack says so in the modal, and people press once more
             reply = await approver.submits(view)
@@ -94,7 +96,7 @@ class Town:
             text = words_of_blocks(last.blocks) if last else "closed"
             return None if "Looking at the cluster" in text else text
 
-        return await self.box.slack.until(decided, PATIENCE, "the modal's last page")
+        return await self.box.slack.until(decided, self.patience, "the modal's last page")
 
     async def operation(self, text: str, channel: str = "prod") -> Message:
         """The live message of the operation that an answer names."""
@@ -104,7 +106,7 @@ class Town:
             told = [message for message in self.posted(channel) if f"{identity} · " in words_of(message)]
             return told[0] if told else None
 
-        return await self.box.slack.until(live, PATIENCE, f"the live message of {identity}")
+        return await self.box.slack.until(live, self.patience, f"the live message of {identity}")
 
     async def until_says(self, message: Message, start: str) -> None:
         """Wait until the live message's notification text begins so, and its thread has come to its end."""
@@ -113,7 +115,7 @@ class Town:
             return message.text.startswith(start)
 
         try:
-            await self.box.slack.until(said, PATIENCE, f"{start!r}")
+            await self.box.slack.until(said, self.patience, f"{start!r}")
         except TimeoutError as error:
             raise AssertionError(f"not {start!r}, it says {message.text!r}\n{error}") from error
         if not start.startswith(("Stopping", "Starting", "Restarting")):
@@ -127,7 +129,7 @@ class Town:
             text = self.thread(message)
             return text if words in text else None
 
-        return await self.box.slack.until(told, PATIENCE, f"{words!r} in the thread")
+        return await self.box.slack.until(told, self.patience, f"{words!r} in the thread")
 
     def thread(self, message: Message) -> str:
         replies = self.box.slack.thread(message.channel, message.ts)

@@ -21,7 +21,11 @@ VERSION_VARIABLES = "k8s.io/component-base/version"
 
 
 class Missing(Exception):
-    """What is needed to build is not there; the text names it and says what to do."""
+    """What is needed is not on this machine and cannot be fetched; the text names it and says what to do."""
+
+
+class Broken(Exception):
+    """All that is needed is there, and a program cannot be built of it."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,21 @@ def go() -> str:
 
 
 def build(say: Callable[[str], None] = tell) -> Built:
-    """Everything, built where it is not there yet. Raises Missing."""
+    """Everything, built where it is not there yet. Raises Missing and Broken."""
     targets = {tool.name: folder(tool.module) / tool.name for tool in PROGRAMS}
     definitions = folder("snapshotter") / "definitions"
     wanted = [tool for tool in PROGRAMS if not targets[tool.name].exists()]
+    command = go() if wanted else ""
+    if shutil.which("openssl") is None:
+        raise Missing("openssl is not installed: the API server's certificate is made with it")
     if wanted:
-        _make(wanted, targets, say)
+        _make(command, wanted, targets, say)
     if not definitions.exists():
         _copy_definitions(definitions)
     return Built(targets, definitions)
 
 
-def _make(wanted: list[Tool], targets: Mapping[str, Path], say: Callable[[str], None]) -> None:
-    command = go()
+def _make(command: str, wanted: list[Tool], targets: Mapping[str, Path], say: Callable[[str], None]) -> None:
     names = ", ".join(tool.name for tool in wanted)
     say(f"building {names}, once; all of the control plane takes about a quarter of an hour on two cores")
     for module in dict.fromkeys(tool.module for tool in wanted):
@@ -127,7 +133,7 @@ def _compile(command: str, tool: Tool, target: Path, say: Callable[[str], None])
     arguments = [command, "build", "-trimpath", "-ldflags", _flags(tool.module), "-o", str(partial), tool.package]
     done = _run(arguments, tool.module)
     if done.returncode:
-        raise Missing(f"{tool.name} cannot be built: {_last_words(done.stderr)}")
+        raise Broken(f"{tool.name} cannot be built: {_last_words(done.stderr)}")
     partial.replace(target)
     say(f"  {tool.name}: built ({time.monotonic() - begun:.0f} s)")
 
@@ -147,10 +153,13 @@ def _copy_definitions(target: Path) -> None:
 
 def _flags(module: str) -> str:
     """Without the versions Kubernetes' servers say that they are v0.0.0-master."""
+    return " ".join(["-s -w", *(_versions() if module == "kubernetes" else [])])
+
+
+def _versions() -> list[str]:
     major, minor = version().lstrip("v").split(".")[:2]
     values = {"gitVersion": version(), "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    versions = [f"-X {VERSION_VARIABLES}.{key}={value}" for key, value in values.items()]
-    return " ".join(["-s -w", *(versions if module == "kubernetes" else [])])
+    return [f"-X {VERSION_VARIABLES}.{key}={value}" for key, value in values.items()]
 
 
 def _run(arguments: list[str], module: str) -> subprocess.CompletedProcess[str]:

@@ -185,3 +185,24 @@ def test_without_the_modules_it_says_what_is_missing(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GOPROXY", "off")
     with pytest.raises(building.Missing, match="the Go modules of etcd cannot be fetched"):
         building.build(lambda _: None)
+
+
+def test_without_openssl_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(building.Missing, match="openssl is not installed"):
+        building.build(lambda _: None)
+
+
+def test_a_program_that_does_not_compile_is_no_reason_to_run_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(building, "TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(building, "PROGRAMS", (building.Tool("broken", ".", "broken"),))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = tmp_path / "tools" / "broken"
+    source.mkdir(parents=True)
+    (source / "go.mod").write_text("module broken\n\ngo 1.24\n")
+    (source / "main.go").write_text("package main\n\nfunc main() { nonsense() }\n")
+    (tmp_path / "tools" / "snapshotter").mkdir()
+    with pytest.raises(building.Broken, match="nonsense"):
+        building.build(lambda _: None)

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, event, make_url
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from storage.migrations import upgrade
 
+T = TypeVar("T")
 TOLD = "messages-changed"
 """The mark in a connection's ``info`` while its transaction has changed what people are to be shown."""
 
@@ -60,6 +61,48 @@ class Changes:
         return True
 
 
+async def to_its_end(work: Awaitable[T]) -> T:
+    """What comes of it; who is cancelled meanwhile, once or several times, is so when it is over."""
+    doing = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait({doing})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled and not doing.cancelled():
+        doing.exception()  # so that it counts as heard
+        raise cancelled
+    return doing.result()
+
+
+class Whole(AsyncConnection):
+    """A connection whose statements come to their end: cut off they stay open in SQLite, and with them the lock."""
+
+    async def begun(self) -> None:
+        await self.start()
+        await self.begin()
+
+    async def execute(self, *arguments: Any, **options: Any) -> Any:
+        return await to_its_end(super().execute(*arguments, **options))
+
+    async def run_sync(self, *arguments: Any, **options: Any) -> Any:
+        return await to_its_end(super().run_sync(*arguments, **options))
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction, begun; what is not committed when the block ends is rolled back before anything else goes on."""
+    with faults():
+        connection = Whole(engine)
+        try:
+            await to_its_end(connection.begun())
+            yield connection
+        finally:
+            if connection.sync_connection is not None:
+                await to_its_end(connection.close())
+
+
 class Database:
     """An open database of the newest schema. Made by ``open_database``."""
 
@@ -75,30 +118,25 @@ class Database:
 
         Not to be nested, and nothing but the database is to be awaited in it. Raises StorageError.
         """
-        async with self._turn:
-            with faults():
-                async with self._writer.connect() as connection:
-                    await connection.begin()
-                    connection.info.pop(TOLD, None)
-                    yield connection
-                    await self._commit(connection)
+        async with self._turn, connected(self._writer) as connection:
+            connection.info.pop(TOLD, None)
+            yield connection
+            await self._commit(connection)
 
     async def _commit(self, connection: AsyncConnection) -> None:
         """A cancelled caller waits for the end of it, so that it is never unknown whether it was committed."""
         commit = asyncio.ensure_future(connection.commit())
         try:
-            await asyncio.shield(commit)
+            await to_its_end(commit)
         finally:
-            await asyncio.wait({commit})
             if commit.exception() is None and connection.info.pop(TOLD, False):
                 self.changes.tell()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Read one moment's state; waits for no writer and cannot write. Raises StorageError."""
-        with faults():
-            async with self._reader.connect() as connection:
-                yield connection
+        async with connected(self._reader) as connection:
+            yield connection
 
 
 @asynccontextmanager

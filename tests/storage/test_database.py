@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,6 +201,33 @@ async def test_a_caller_cancelled_anywhere_has_done_all_or_nothing(store: Store)
         begun = await store.operations.get(operation.id)
         assert (begun is not None, entries, lines) in {(False, 0, 0), (True, 1, 1)}
     assert await store.audit.verify() is None
+
+
+async def test_a_caller_cancelled_twice_anywhere_leaves_no_lock(store: Store, tmp_path: Path) -> None:
+    """As a task is whose group breaks up while the process ends."""
+
+    async def write() -> None:
+        while True:
+            await store.audit.record(Entry("x"))
+
+    for yields in range(60):
+        task = asyncio.ensure_future(write())
+        for _ in range(2):
+            for _ in range(yields):
+                await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert is_free(tmp_path / "data" / "tml-bot.db"), f"cancelled after {yields} and {2 * yields} turns of the loop"
+
+
+def is_free(database: Path) -> bool:
+    """For another process, and at once."""
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True
 
 
 async def test_a_commit_that_was_cancelled_wakes_the_projector_and_keeps_what_was_written(store: Store) -> None:

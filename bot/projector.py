@@ -226,8 +226,8 @@ class Projector:
         answer = await self._say(self.client.chat_postMessage, posts, subject, rendered, where)
         self._settled.add(due.subject)
         ts = str(answer["ts"])
-        if not await self._write_down(due, lines, ts) and await self.messages.at(due.place.channel, ts) is None:
-            # another process on this database was a moment faster: one message is one too many
+        if not await self._written_down_first(due, lines, ts):
+            # another process on this database was a moment faster with some of it: what is left is due again
             await self.client.chat_delete(channel=due.place.channel, ts=ts)
         return 0.0
 
@@ -253,6 +253,10 @@ class Projector:
     async def _write_down(self, due: Due, lines: Sequence[Line], ts: str) -> int:
         names, versions = [line.entry for line in lines], [line.wanted for line in lines]
         return await self.messages.posted(due.subject, names, versions, due.place.channel, ts)
+
+    async def _written_down_first(self, due: Due, lines: Sequence[Line], ts: str) -> bool:
+        names, versions = [line.entry for line in lines], [line.wanted for line in lines]
+        return await self.messages.posted_first(due.subject, names, versions, due.place.channel, ts)
 
     async def _found_again(self, due: Due, since: datetime) -> bool:
         """Write down the messages of this subject that Slack has and the table has not: an answer was lost."""

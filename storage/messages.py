@@ -89,17 +89,20 @@ class Messages:
         projectors cannot undo each other's work.
         """
         async with self._database.transaction() as connection:
-            changed = 0
-            for entry, version in zip(entries, versions, strict=True):
-                statement = (
-                    update(messages)
-                    .where(messages.c.subject == subject, messages.c.entry == entry)
-                    .where(messages.c.posted_version < version, messages.c.wanted_version >= version)
-                    .where(or_(messages.c.ts.is_(None), messages.c.ts == ts))
-                    .values(posted_version=version, channel=channel, ts=ts)
-                )
-                changed += (await connection.execute(statement)).rowcount
-            return changed
+            return await _posted(connection, subject, entries, versions, channel, ts)
+
+    async def posted_first(
+        self, subject: str, entries: Sequence[str], versions: Sequence[int], channel: str, ts: str
+    ) -> bool:
+        """The same of a message that was just made; False, and nothing is written, where another has any of them."""
+        elsewhere = select(messages.c.entry).where(
+            messages.c.subject == subject, messages.c.entry.in_(entries), messages.c.ts != ts
+        )
+        async with self._database.transaction() as connection:
+            if await connection.scalar(elsewhere) is not None:
+                return False
+            await _posted(connection, subject, entries, versions, channel, ts)
+            return True
 
     async def live(self, subject: str) -> Message | None:
         """The subject's own message."""
@@ -114,11 +117,21 @@ class Messages:
         async with self._database.reading() as connection:
             return tuple(recorded_of(row) for row in await connection.execute(query))
 
-    async def at(self, channel: str, ts: str) -> str | None:
-        """The subject that this message, live or in a thread, belongs to."""
-        query = select(messages.c.subject).where(messages.c.channel == channel, messages.c.ts == ts).limit(1)
-        async with self._database.reading() as connection:
-            return (await connection.execute(query)).scalar_one_or_none()
+
+async def _posted(
+    connection: AsyncConnection, subject: str, entries: Sequence[str], versions: Sequence[int], channel: str, ts: str
+) -> int:
+    changed = 0
+    for entry, version in zip(entries, versions, strict=True):
+        statement = (
+            update(messages)
+            .where(messages.c.subject == subject, messages.c.entry == entry)
+            .where(messages.c.posted_version < version, messages.c.wanted_version >= version)
+            .where(or_(messages.c.ts.is_(None), messages.c.ts == ts))
+            .values(posted_version=version, channel=channel, ts=ts)
+        )
+        changed += (await connection.execute(statement)).rowcount
+    return changed
 
 
 def _message(row: Row[Any]) -> Message:

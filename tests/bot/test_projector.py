@@ -1,6 +1,7 @@
 """Slack shows what the database says: once, in order, and at the pace that Slack allows."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from bot.projector import LINES, Projector
 from sandbox.slack import Limits, Rate
 from storage.database import Database, open_database
-from storage.messages import LIVE, Messages
+from storage.messages import LIVE, Due, Messages
 from tests.bot.house import FAST, PATIENCE, House, a_house, running, until
 
 
@@ -136,11 +137,18 @@ class DiesBeforeItsNote(Messages):
         self.died = asyncio.Event()
 
     async def posted(self, *arguments: Any) -> int:
+        await self._note()
+        return await super().posted(*arguments)
+
+    async def posted_first(self, *arguments: Any) -> bool:
+        await self._note()
+        return await super().posted_first(*arguments)
+
+    async def _note(self) -> None:
         self.left -= 1
         if self.left < 0:
             self.died.set()
             await asyncio.Event().wait()
-        return await super().posted(*arguments)
 
 
 @pytest.mark.parametrize("note", range(4))
@@ -192,6 +200,41 @@ async def test_two_projectors_on_one_database_do_not_undo_each_other(house: Hous
             row = await house.store.messages.live(operation.id)
             assert row is not None
             assert row.ts == live.ts
+
+
+class IsLate(Messages):
+    """Between what it sees to be due and its note, another process tells the first of it."""
+
+    def __init__(self, database: Database, other: Projector) -> None:
+        super().__init__(database)
+        self._other = other
+
+    async def due(self) -> list[Due]:
+        found = await super().due()
+        if lines := [message for due in found for message in due.messages if message.entry != LIVE][:1]:
+            (due,) = found
+            place, subject = due.place, await self._other.subject_of(due.subject)
+            reply = subject.thread(
+                [one for one in await self.entries_of(due.subject) if str(one.seq) == lines[0].entry]
+            )
+            assert reply is not None
+            answer = await self._other.client.chat_postMessage(channel=place.channel, thread_ts=place.ts, **reply)
+            names, versions = [lines[0].entry], [lines[0].wanted]
+            await super().posted(due.subject, names, versions, place.channel, str(answer["ts"]))
+        return found
+
+
+async def test_lines_that_another_process_told_in_part_are_told_once_each(house: House) -> None:
+    operation = await house.begun()
+    async with running(house.projector()):
+        live = await house.live()
+        await until(house.nothing_is_due, "the beginning")
+    await house.goes_on(operation)
+    await house.goes_on(operation)
+    await house.projector(messages=IsLate(house.store.database, house.projector())).close_gaps()
+    await house.projector().close_gaps()
+    words = "\n".join(str(reply.blocks) for reply in house.replies(live))
+    assert sorted(re.findall(r"(\w+) stopped", words)) == ["nosql", "sql"]
 
 
 async def _close(both: Sequence[Projector], house: House) -> bool:

@@ -255,6 +255,20 @@ async def test_a_bot_that_thaws_when_another_one_has_come_changes_nothing_and_sa
         assert {await pair.epoch(name) for name in before} == {2}
 
 
+async def told_once(here: Town, live: Message, words: str, count: int) -> list[str]:
+    """The thread's lines, once there are so many different ones with these words, and none of them twice.
+
+    Two processes tell of the same operation here: one that finds its line told already takes it away again.
+    """
+
+    def said(_slack: object) -> list[str]:
+        lines = here.thread(live).splitlines()
+        found = [line for line in lines if words in line]
+        return lines if len(found) == len(set(found)) == count else []
+
+    return await here.box.slack.until(said, PATIENCE, f"{count} lines with {words!r}, each once")
+
+
 async def test_a_bot_that_thaws_when_its_successor_goes_on_changes_nothing_and_says_nothing_false(
     ground: Ground, tmp_path: Path
 ) -> None:
@@ -273,10 +287,8 @@ async def test_a_bot_that_thaws_when_its_successor_goes_on_changes_nothing_and_s
             await box.annotate("statefulsets", CACHE, FAULT_ANNOTATION, REPAIRED)
             await here.until_says(live, "Stopped staging: patching")
         assert here.posted("ops") == [live]
-        lines = here.thread(live).splitlines()
+        lines = await told_once(here, live, "going to 0", len(counts))
         assert sum(f"taken up by {name_of(two)}" in line for line in lines) == 1
-        gone_down = [line for line in lines if "going to 0" in line]
-        assert len(gone_down) == len(set(gone_down)) == len(counts)
         assert [dict(entry.data).get("state") for entry in await here.audit(kinds={"finished"})] == ["done"]
         assert late_patches(pair) == {CACHE: 422, SQL: 422}
         assert not any(is_good(write) for write in late_writes(pair))

@@ -70,13 +70,14 @@ async def test_an_entry_stays_in_the_message_it_is_in(store: Store) -> None:
     assert await store.messages.posted("op-a", [LIVE], [2], "C0OPS", "1.1") == 1
 
 
-async def test_a_message_is_found_by_its_place_live_or_in_the_thread(store: Store) -> None:
+async def test_a_new_message_with_a_line_that_another_has_already_is_written_down_not_at_all(store: Store) -> None:
     await wanted(store, "op-a", LIVE, "9", "10")
-    await store.messages.posted("op-a", [LIVE], [1], "C0OPS", "1.1")
-    await store.messages.posted("op-a", ["9", "10"], [1, 1], "C0OPS", "1.2")
-    assert await store.messages.at("C0OPS", "1.1") == "op-a"
-    assert await store.messages.at("C0OPS", "1.2") == "op-a"
-    assert await store.messages.at("C0PROD", "1.2") is None
+    assert await store.messages.posted_first("op-a", ["9"], [1], "C0OPS", "1.1")
+    assert not await store.messages.posted_first("op-a", ["9", "10"], [1, 1], "C0OPS", "1.2")
+    assert await store.messages.posted_first("op-a", ["9"], [1], "C0OPS", "1.1"), (
+        "found in Slack and written down before"
+    )
+    assert await store.messages.posted_first("op-a", ["10"], [1], "C0OPS", "1.3")
     assert await store.messages.live("op-b") is None
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -101,7 +102,7 @@ class Client:
         async with self._session.request(
             method,
             self._address(path, params or {}),
-            data=None if body is None else json.dumps(body),
+            data=None if body is None else BytesIO(json.dumps(body).encode()),
             headers=headers,
             ssl=self._tls,
         ) as response:

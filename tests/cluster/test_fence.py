@@ -8,6 +8,7 @@ from time import monotonic
 
 import pytest
 
+from lifecycle.decide import delete
 from lifecycle.errors import Conflict, LeaseHeld
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import connect
@@ -86,6 +87,21 @@ async def test_what_an_executor_sends_after_a_later_one_came_changes_nothing(pai
         await pair.other.do(pair.step, operation_of(pair.goal, 2, "op-2"), lease)
     assert (await pair.box.replicas())["tm-deploy-0"] == 0
     assert await pair.one.highest_epoch(pair.goal) == 2
+
+
+async def test_what_an_executor_removes_after_a_later_one_came_stays(pair: Pair) -> None:
+    found = pair.found
+    goal = delete.goal(found, await pair.one.inventory(found), keeps_services=False).marked("op-1")
+    claims = await pair.box.identities("persistentvolumeclaims")
+    async with pair.one.lease("first", patience=1) as lease:
+        await pair.one.stamp(goal, 1, lease)
+        await pair.other.stamp(goal, 2, lease)
+        removals = [Step(Action.REMOVE, claim.ref, uid=claim.uid) for claim in goal.claims]
+        for step in (*removals, Step(Action.REMOVE, pair.tm, uid=goal.topology[pair.tm].uid)):
+            with pytest.raises(Conflict):
+                await pair.one.do(step, operation_of(goal, 1, "op-1"), lease)
+    assert await pair.box.identities("persistentvolumeclaims") == claims
+    assert (await pair.box.replicas())["tm-deploy-0"] == 1
 
 
 async def test_a_step_on_a_namesake_of_what_was_planned_changes_nothing(pair: Pair) -> None:

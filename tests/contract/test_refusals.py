@@ -1,5 +1,6 @@
 """Status codes and Status bodies: what the bot's door tells its errors apart by."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -189,6 +190,35 @@ async def test_what_may_not_be_changed_is_a_422_that_names_the_field(api: Api) -
     assert answer.status == 422
     (cause,) = answer.body["details"]["causes"]
     assert (cause["field"], cause["reason"]) == ("spec", "FieldValueForbidden")
+
+
+def secret(size: int = 1, **more: Any) -> Json:
+    data = {"piece": base64.b64encode(bytes(size)).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "piece"}, "data": data, **more}
+
+
+async def test_an_immutable_secret_keeps_what_is_in_it_and_can_be_removed(api: Api) -> None:
+    await api.client.create(api.path("secrets"), secret(immutable=True))
+    path = api.path("secrets", "piece")
+    for field, change in (("data", {"data": {"piece": "AQ=="}}), ("immutable", {"immutable": False})):
+        answer = await api.client.ask("PATCH", path, change, patch="merge")
+        assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+        (cause,) = answer.body["details"]["causes"]
+        assert (cause["field"], cause["reason"]) == (field, "FieldValueForbidden")
+        assert "field is immutable when `immutable` is set" in cause["message"]
+    await api.client.patch(path, {"metadata": {"annotations": {"a": "1"}}})
+    await api.client.delete(path)
+    assert (await api.client.ask("GET", path)).status == 404
+
+
+async def test_a_secret_of_more_than_a_mebibyte_is_a_422_that_names_its_data_and_shows_none(api: Api) -> None:
+    answer = await api.client.ask("POST", api.path("secrets"), secret((1 << 20) + 1))
+    assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+    (cause,) = answer.body["details"]["causes"]
+    assert (cause["field"], cause["reason"]) == ("data", "FieldValueTooLong")
+    assert "may not be more than 1048576 bytes" in cause["message"]
+    assert "AAAA" not in answer.text
+    await api.client.create(api.path("secrets"), secret(1 << 20))
 
 
 async def test_a_json_patch_that_is_none_is_a_400(api: Api) -> None:

@@ -164,7 +164,7 @@ async def open_client(access: Access) -> AsyncIterator[Client]:
         yield Client(session, access)
 
 
-async def until(client: Client, path: str, wanted: Any, seconds: float = 30.0, pause: float = 0.05) -> Answer:
+async def until(client: Client, path: str, wanted: Any, seconds: float = 120.0, pause: float = 0.05) -> Answer:
     """Ask again until ``wanted`` (of the answer) is true. Raises TimeoutError with the last answer."""
     answer = Answer(0)
     try:

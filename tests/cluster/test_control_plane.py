@@ -1,6 +1,5 @@
 """The control plane itself and its stand-in node: real where it matters, and as the sandbox plays it where not."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -46,7 +45,7 @@ async def test_the_node_beats_on_its_lease(plane: ControlPlane) -> None:
     lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/sandbox-node"
     async with open_client(plane.access()) as client:
         first = (await client.get(lease)).body["spec"]["renewTime"]
-        await until(client, lease, lambda answer: answer.body["spec"]["renewTime"] != first, 30)
+        await until(client, lease, lambda answer: answer.body["spec"]["renewTime"] != first)
 
 
 async def test_a_command_runs_in_a_pod_through_the_api_server_and_its_exit_code_comes_back(box: Box) -> None:
@@ -165,10 +164,8 @@ async def test_a_pod_that_is_stuck_stays_until_it_is_repaired(box: Box) -> None:
 
 
 async def test_a_namespace_goes_with_all_that_is_in_it(box: Box) -> None:
-    begun = time.monotonic()
     await box.admin.delete(f"/api/v1/namespaces/{box.namespace}")
-    await until(box.admin, f"/api/v1/namespaces/{box.namespace}", lambda answer: answer.status == 404, 60)
-    assert time.monotonic() - begun < 60
+    await until(box.admin, f"/api/v1/namespaces/{box.namespace}", lambda answer: answer.status == 404)
 
 
 def test_without_go_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ async def test_trouble_in_the_middle_of_a_delete_and_of_a_restore_loses_nothing(
         await hold(box)
         watch = Stopwatch(box)
         live = await approved(here)
-        await until(box.admin, secret(box), is_going, 120)
+        await until(box.admin, secret(box), is_going)
         await trouble(box)
         await let_go(box)
         await here.until_says(live, "Deleted staging")
@@ -245,7 +245,7 @@ async def test_trouble_in_the_middle_of_a_delete_and_of_a_restore_loses_nothing(
         await before.is_kept(box)
         watch = Stopwatch(box)
         back = await ordered_back(here)
-        await until(box.admin, box.apps("statefulsets", "cass-set-0"), is_there, 120)
+        await until(box.admin, box.apps("statefulsets", "cass-set-0"), is_there)
         await trouble(box)
         await here.until_says(back, "Restored staging")
         measured(watch.row(f"restore, {name_of(trouble)} in the middle", Verb.RESTORE))
@@ -262,13 +262,13 @@ async def test_a_bot_that_ends_in_the_middle_is_followed_by_one_that_finishes_wi
         await hold(box)
         async with box.serving():
             live = await approved(here)
-            await until(box.admin, secret(box), is_going, 120)
+            await until(box.admin, secret(box), is_going)
         await let_go(box)
         async with box.serving():
             await here.until_says(live, "Deleted staging")
             await before.is_kept(box)
             back = await ordered_back(here)
-            await until(box.admin, box.apps("statefulsets", "cass-set-0"), is_there, 120)
+            await until(box.admin, box.apps("statefulsets", "cass-set-0"), is_there)
         async with box.serving():
             await here.until_says(back, "Restored staging")
             await before.is_back(box)

@@ -152,7 +152,7 @@ async def frozen_in_the_middle(pair: Pair, running: Served) -> None:
     """With its Lease held, and with the scale-downs of cache and sql sent and not yet arrived."""
     pair.wire.hold(b"PATCH")
     await pair.box.annotate("deployments", TM, FAULT_ANNOTATION, REPAIRED)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert {CACHE, SQL} == {object_of(await pair.wire.held.get()) for _ in range(2)}
     await frozen(running, pair.first.folder / "tml-bot.db")
 
@@ -193,7 +193,7 @@ def is_free(database: Path) -> bool:
 
 
 async def logged(running: Served, event: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while event not in running.log:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.05)
 
@@ -201,7 +201,7 @@ async def logged(running: Served, event: str) -> None:
 async def let_arrive(pair: Pair) -> None:
     """The scale-downs that were on the wire; returns when they are answered, with their sender still frozen."""
     pair.wire.let_go()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(late_patches(pair)) < 2:  # noqa: ASYNC110 - a log tells nobody
             await asyncio.sleep(0.05)
 

@@ -14,7 +14,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.storage import DRIVER, GROUP_SNAPSHOT_CLASS, GROUP_SNAPSHOTS, SNAPSHOT_CLASS, SNAPSHOTS, handle_of
 from tests.contract.objects import stateful_set
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 CONTENTS = f"/apis/{SNAPSHOTS}/volumesnapshotcontents"
@@ -203,7 +203,7 @@ async def test_a_kept_snapshot_gives_its_bytes_back_after_its_namespace_is_gone(
     kept, handle = f"{CONTENTS}/{content['metadata']['name']}", content["status"]["snapshotHandle"]
     await room.client.patch(kept, {"spec": {"deletionPolicy": "Retain"}})
     await room.client.delete(f"/api/v1/namespaces/{room.namespace}")
-    await until(room.client, f"/api/v1/namespaces/{room.namespace}", is_gone, 60)
+    await until(room.client, f"/api/v1/namespaces/{room.namespace}", is_gone)
     assert (await room.client.get(kept)).body["status"]["snapshotHandle"] == handle
     await accounts.make_namespace(room.client, room.namespace)
     await room.content("back", handle, "Retain")

@@ -135,7 +135,7 @@ class Box:
 
     async def ready(self) -> None:
         for plural in ("statefulsets", "deployments"):
-            await until(self.admin, self.apps(plural), _all_ready)
+            await until(self.admin, self.apps(plural), _all_ready, PATIENCE)
 
     def requests(self) -> list[Json]:
         """What the bot asked for so far, as the API server's audit log has it."""

@@ -1,7 +1,7 @@
 """What Kubernetes' refusals and the network's failures mean in our words."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +12,8 @@ import aiohttp
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Gone, Invalid, Retryable
 
 Json = dict[str, Any]
+Params = Mapping[str, str | Sequence[str]]
+"""A query: what is asked for several times under one name is a list."""
 
 LONGEST_MESSAGE = 300
 
@@ -44,7 +46,7 @@ class Request:
 
     method: str
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     body: Any = field(default=None, repr=False)
     accept: Accept = Accept.WHOLE
 

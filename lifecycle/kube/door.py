@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,7 @@ from kubernetes.aio.config import ConfigException
 
 from lifecycle.errors import Invalid, Retryable
 from lifecycle.kube import credentials, sockets
-from lifecycle.kube.answers import Accept, Json, Request, Silent, from_status, parsed, refusal, translated
+from lifecycle.kube.answers import Accept, Json, Params, Request, Silent, from_status, parsed, refusal, translated
 
 T = TypeVar("T")
 
@@ -169,6 +169,22 @@ class Door:
             finally:
                 response.close()
 
+    async def converse(self, path: str, params: Params, protocols: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """What comes over a WebSocket until the server closes it; asked for once, and without a limit to its length.
+
+        Raises as every request does; of a refused handshake nobody hears more than its status.
+        """
+        request = Request("GET", path, params)
+        with translated(request):
+            async with asyncio.timeout(self._timeouts.read):
+                socket = await self._upgraded(request, protocols)
+            try:
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.BINARY:
+                        yield message.data
+            finally:
+                await socket.close()
+
     async def _write(self, request: Request) -> Json:
         return parsed(request, await self._body(request, self._timeouts.for_writes))
 
@@ -217,6 +233,38 @@ class Door:
             raise Retryable(f"{request}: refused by an API server that is still starting")
         raise error
 
+    async def _upgraded(self, request: Request, protocols: Sequence[str]) -> aiohttp.ClientWebSocketResponse:
+        generation = self._generation
+        answer = await self._shaken_hands(request, protocols)
+        if answer == 401:
+            await self._reload_credentials(generation)
+            answer = await self._shaken_hands(request, protocols)
+        if not isinstance(answer, int):
+            return answer
+        if answer == 403 and await self._is_starting():
+            raise Retryable(f"{request}: refused by an API server that is still starting")
+        raise from_status(request, {"code": answer})
+
+    async def _shaken_hands(self, request: Request, protocols: Sequence[str]) -> aiohttp.ClientWebSocketResponse | int:
+        """The socket, or the status with which it was refused; aiohttp's own error has headers and query in it."""
+        client = self._client or await self._entered()
+        rest = client.rest_client
+        if rest.pool_manager is None:
+            rest.pool_manager = rest._create_pool_manager()  # as its own request does (RESTClientObject, 37.0.2)
+        try:
+            socket: aiohttp.ClientWebSocketResponse = await rest.pool_manager.ws_connect(
+                _address(client, request),
+                headers=await _headers(client, request),
+                protocols=protocols,
+                proxy=rest.proxy or None,
+                proxy_headers=rest.proxy_headers,
+                server_hostname=client.configuration.tls_server_name,
+                timeout=aiohttp.ClientWSTimeout(ws_close=self._timeouts.connect),
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+        return socket
+
     async def _is_starting(self) -> bool:
         """Whether a 403 says nothing: a server that has not read the roles yet refuses everything.
 
@@ -233,16 +281,10 @@ class Door:
 
     async def _sent(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         client = self._client or await self._entered()
-        headers = {**client.default_headers, "Accept": request.accept, "Content-Type": request.content_type}
-        try:  # in a pod this reads the service account's token again every minute
-            await client.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
-        except ConfigException:
-            raise Retryable(f"{request}: the service account's token cannot be read") from None
-        query = f"?{urlencode(request.params)}" if request.params else ""
         answer = await client.call_api(
             request.method,
-            f"{client.configuration.host}{request.path}{query}",
-            headers,
+            _address(client, request),
+            await _headers(client, request),
             request.body,
             _request_timeout=limits,
         )
@@ -282,6 +324,21 @@ class Door:
         sockets.attach(client, idle=self._timeouts.idle, dead=self._timeouts.dead)
         client.user_agent = f"tml-bot/{_version()}"
         return client
+
+
+def _address(client: Any, request: Request) -> str:
+    query = f"?{urlencode(request.params, doseq=True)}" if request.params else ""
+    return f"{client.configuration.host}{request.path}{query}"
+
+
+async def _headers(client: Any, request: Request) -> dict[str, str]:
+    """With who asks; in a pod this reads the service account's token again every minute."""
+    headers = {**client.default_headers, "Accept": request.accept, "Content-Type": request.content_type}
+    try:
+        await client.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
+    except ConfigException:
+        raise Retryable(f"{request}: the service account's token cannot be read") from None
+    return headers
 
 
 def _version() -> str:

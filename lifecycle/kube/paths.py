@@ -97,3 +97,7 @@ def of(ref: Ref, namespace: str) -> str:
 
 def log(namespace: str, pod: str) -> str:
     return f"{one_of(Resource.PODS, namespace, pod)}/log"
+
+
+def execution(namespace: str, pod: str) -> str:
+    return f"{one_of(Resource.PODS, namespace, pod)}/exec"

@@ -43,8 +43,6 @@ class Call:
 
     @property
     def verb(self) -> str:
-        if self.target.subresource == "exec":
-            return "create"
         if self.method in ("GET", "HEAD"):
             return self._reading()
         verb = _VERBS.get(self.method, "")

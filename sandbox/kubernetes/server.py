@@ -5,12 +5,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
 from sandbox.kubernetes import control, rest, status
-from sandbox.kubernetes.access import Identity, identify, refusal
+from sandbox.kubernetes.access import Identity, Wish, identify, refusal
 from sandbox.kubernetes.call import Call, target_of
 from sandbox.kubernetes.discovery import Discovery
 from sandbox.kubernetes.faults import Fault, Faults
@@ -164,14 +165,15 @@ class ApiServer:
     async def _answer(self, request: web.Request, call: Call, met: list[Fault]) -> Reply | web.StreamResponse:
         _raise_faults(met)
         # anyone may ask what they may do
-        if call.target.resource.is_stored and not call.identity.may(call.wish):
-            raise refusal(call.identity, call.target.resource, call.wish)
+        if call.target.resource.is_stored:
+            _require(call, call.wish)
         if call.verb == "watch":
             return await self._watch(request, call, met)
         match call.target.subresource:
             case "log":
                 return web.Response(text=await read_log(self.store, call, self._pod_logs))
             case "exec":
+                _require(call, replace(call.wish, verb="create"))  # a WebSocket is a GET: both are needed since 1.35
                 return await run_command(request, self.store, call, self._pod_exec)
             case _:
                 return rest.answer(self.store, call)
@@ -232,6 +234,12 @@ def _recorded_body(call: Call) -> Any:
     except ApiError:
         return None
     return without_secrets(body) if call.target.resource is SECRETS else body
+
+
+def _require(call: Call, wish: Wish) -> None:
+    """Raises ApiError (403)."""
+    if not call.identity.may(wish):
+        raise refusal(call.identity, call.target.resource, wish)
 
 
 def _raise_faults(met: list[Fault]) -> None:

@@ -1,7 +1,9 @@
 """A command in a container over a WebSocket, in the channels that kubectl and the official clients speak."""
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -12,8 +14,10 @@ from sandbox.kubernetes.store import Store
 
 PodLogs = Callable[[str, str, str, int | None, bool], Awaitable[str]]
 """(namespace, pod, container, tail lines, previous) to text; may raise ApiError."""
-PodExec = Callable[[str, str, str, Sequence[str]], Awaitable[tuple[int, str, str]]]
-"""(namespace, pod, container, command) to (exit code, stdout, stderr); may raise ApiError."""
+Ending = tuple[int, str, str]
+"""Exit code, stdout, stderr."""
+PodExec = Callable[[str, str, str, Sequence[str]], Coroutine[Any, Any, Ending]]
+"""(namespace, pod, container, command) to its end; may raise ApiError before it waits for anything."""
 
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDOUT, _STDERR, _STATUS = b"\x01", b"\x02", b"\x03"
@@ -50,21 +54,36 @@ async def run_command(request: web.Request, store: Store, call: Call, run: PodEx
         raise status.bad_request("Upgrade request required")
     if not call.commands:
         raise status.bad_request("you must specify at least 1 command for the container")
-    outcome = await run(call.target.namespace, call.target.name, container, call.commands)
     wanted = {name for name in ("stdout", "stderr") if call.query.get(name) in TRUE}
-    return await tell(request, wanted, *outcome)
+    return await converse(request, wanted, run(call.target.namespace, call.target.name, container, call.commands))
 
 
-async def tell(request: web.Request, wanted: set[str], code: int, stdout: str, stderr: str) -> web.WebSocketResponse:
-    """Send what a command wrote, of the streams that are wanted, and how it ended."""
-    socket = web.WebSocketResponse(protocols=_PROTOCOLS, timeout=0.5)
-    await socket.prepare(request)
+async def converse(
+    request: web.Request, wanted: set[str], command: Coroutine[Any, Any, Ending]
+) -> web.WebSocketResponse:
+    """Send what a command writes, of the streams that are wanted, and how it ends.
+
+    What refuses at once does so before the upgrade; a command that takes its time is waited for after it.
+    """
+    running = asyncio.create_task(command)
+    try:
+        await asyncio.wait({running}, timeout=0)
+        if running.done():
+            running.result()
+        socket = web.WebSocketResponse(protocols=_PROTOCOLS, timeout=0.5)
+        await socket.prepare(request)
+        await _tell(socket, wanted, *await running)
+    finally:
+        running.cancel()
+    return socket
+
+
+async def _tell(socket: web.WebSocketResponse, wanted: set[str], code: int, stdout: str, stderr: str) -> None:
     for channel, name, text in ((_STDOUT, "stdout", stdout), (_STDERR, "stderr", stderr)):
         if text and name in wanted:
             await socket.send_bytes(channel + text.encode())
     await socket.send_bytes(_STATUS + json.dumps(_outcome(code)).encode())
     await socket.close()
-    return socket
 
 
 def _outcome(code: int) -> Object:

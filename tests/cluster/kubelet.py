@@ -125,10 +125,10 @@ class Port:
         return web.Response(text=await self._kubelet.logs(*_meant(request), lines, previous))
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        outcome = await self._shell.run(*_meant(request), request.query.getall("command", []))
+        command = self._shell.run(*_meant(request), request.query.getall("command", []))
         names = {"output": "stdout", "error": "stderr"}
         wanted = {name for key, name in names.items() if request.query.get(key) in ("1", "true")}
-        return await terminal.tell(request, wanted, *outcome)
+        return await terminal.converse(request, wanted, command)
 
     async def _traffic(self, request: web.Request) -> web.Response:
         if {"tm", "sql", "cache"} <= self._kubelet.serving(request.match_info["namespace"]):

@@ -86,6 +86,10 @@ class Kubelet:
         """The names of the components that have a ready pod which is not on its way out."""
         return {life.component.name for life in self.lives(namespace) if life.serves}
 
+    async def sleep(self, seconds: float) -> None:
+        """Waits `seconds` of simulated time."""
+        await self._store.clock.sleep(seconds)
+
     async def logs(self, namespace: str, pod: str, container: str, tail_lines: int | None, previous: bool) -> str:
         """What a container wrote. Raises ApiError: 404, 400 where it did not run yet, or not before."""
         life = self.life(namespace, pod)

@@ -44,6 +44,9 @@ class Shell:
         if not life.runs:
             message = f'unable to upgrade connection: container not found ("{container}")'
             raise status.failure(500, "InternalError", message)
+        if command[0] == "sleep":
+            await self._kubelet.sleep(float(command[1]))
+            return 0, "", ""
         return self._run(life, container, list(command))
 
     def _run(self, life: PodLife, container: str, command: list[str]) -> Outcome:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from lifecycle.model import Claim, Part, Volume, Workload
+from lifecycle.model import Claim, Forwarding, Part, Volume, Workload
 from lifecycle.plan import Plan
 
 
 def difference(before: Plan, after: Plan) -> tuple[str, ...]:
     """What changed from ``before`` to ``after``; empty where only what no plan depends on did."""
-    told = [*_counts(before, after), *_objects(_named(before), _named(after))]
+    told = [*_counts(before, after), *_objects(_named(before), _named(after)), *_streams(before, after)]
     if not told and before.waves != after.waves:
         told.append("the steps are others, or in another order")
     return tuple(told)
@@ -27,6 +27,17 @@ def _objects(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     new = [f"{name} is new" for name in after if name not in before]
     others = [f"{name} is another object now" for name, uid in after.items() if before.get(name, uid) != uid]
     return gone + new + others
+
+
+def _streams(before: Plan, after: Plan) -> list[str]:
+    """Where the logs go decides what is lost with their volume."""
+    earlier = {stream.name: stream.forwarding for stream in before.goal.streams}
+    return [
+        f"log stream {stream.name or 'in general'}: {earlier.get(stream.name, Forwarding.UNKNOWN)} before, "
+        f"{stream.forwarding} now"
+        for stream in after.goal.streams
+        if earlier.get(stream.name, Forwarding.UNKNOWN) is not stream.forwarding
+    ]
 
 
 def _named(plan: Plan) -> dict[str, str]:

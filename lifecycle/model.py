@@ -338,13 +338,40 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Address:
+    """Where a load balancer makes a Service to be found: ``before`` it was removed, or left, and ``now``."""
+
+    service: str
+    before: tuple[str, ...]
+    now: tuple[str, ...] = ()
+    """Empty: none yet."""
+
+
+class Forwarding(StrEnum):
+    """Whether a log stream goes to a destination outside of the cluster."""
+
+    FORWARDED = "forwarded"
+    NOT_FORWARDED = "not forwarded"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream of the log service; an empty name stands for all that have no setting of their own."""
+
+    name: str
+    forwarding: Forwarding
+
+
+@dataclass(frozen=True)
 class Inventory:
-    """What belongs to a cluster beside its workloads, read once: the volumes behind its claims, and its parts."""
+    """What belongs to a cluster beside its workloads, read once: volumes behind its claims, parts, log streams."""
 
     volumes: tuple[Volume, ...] = ()
     parts: tuple[Part, ...] = ()
     snapshot_classes: tuple[SnapshotClass, ...] | None = None
     """None: the cluster does not serve snapshot.storage.k8s.io."""
+    streams: tuple[Stream, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from lifecycle.checks import Checked
 from lifecycle.model import (
+    Address,
     Claim,
     Diagnosis,
     Exit,
@@ -18,6 +20,7 @@ from lifecycle.model import (
     Ref,
     Snapshot,
     Step,
+    Stream,
     Target,
     Traffic,
     Verb,
@@ -76,6 +79,12 @@ class Goal:
     """Of a restore: the operation whose capture it brings back."""
     captured: str = ""
     """Of a restore: the sha256 that the capture has to have."""
+    mode: str = ""
+    """TMG_CLUSTER_MODE: whether the API configuration has another source than the volume of sql."""
+    streams: tuple[Stream, ...] = ()
+    """Of a delete: which logs are elsewhere, too."""
+    doubted: tuple[str, ...] = ()
+    """The uids of claims of sql on which nobody has seen the API configuration, see configuration.doubted."""
     ran: bool = False
     """Whether the cluster ran at the beginning: what cannot go on before its first removal starts it again."""
     cutting: Cutting | None = None
@@ -150,6 +159,10 @@ class Outcome:
     exits: tuple[Exit, ...] = ()
     unseen: tuple[str, ...] = ()
     traffic: Traffic | None = None
+    checked: Checked | None = None
+    """Of a start or a restore: whether the API configuration was SEEN; None where that was not asked."""
+    addresses: tuple[Address, ...] = ()
+    """Of a restore: where its Services are to be found now."""
     diagnosis: Diagnosis | None = None
     by_hand: tuple[str, ...] = ()
     error: str | None = None

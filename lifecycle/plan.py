@@ -95,6 +95,7 @@ class Plan:
                     "captured": self.goal.captured,
                     "cutting": self._cutting(),
                     "clones": [self.goal.chosen, self.goal.clones],
+                    "streams": self.goal.streams,
                 }
             )
         )

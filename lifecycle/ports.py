@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from lifecycle.checks import Checked
 from lifecycle.errors import ClusterError
-from lifecycle.model import Diagnosis, Discovery, Exit, Inventory, Observed, Step, Target, Traffic, Verb
+from lifecycle.model import Diagnosis, Discovery, Exit, Inventory, Observed, Step, Stream, Target, Traffic, Verb
 from lifecycle.operation import Goal, Operation, Outcome
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.topology import Topology
@@ -77,6 +78,9 @@ class Cluster(Protocol):
     async def inventory(self, discovery: Discovery) -> Inventory:
         """What belongs to the cluster beside its workloads, read once."""
 
+    async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
+        """Which streams of the log service are forwarded; unknown is what cannot be read, and never an error of it."""
+
     async def picture(self, goal: Goal) -> Observed:
         """What there is of the goal's objects, read once, for a cluster of which nothing may be left to discover."""
 
@@ -116,6 +120,12 @@ class Cluster(Protocol):
         """Why these workloads (Ref texts) are not where they should be: conditions, events, last log lines.
 
         Never raises for what cannot be read: that is a finding too.
+        """
+
+    async def check(self, topology: Topology) -> Checked | None:
+        """Run the configured check until it passes or its time is over; None where none is configured.
+
+        What fails is a verdict, never an error.
         """
 
     async def traffic(self, probe_url: str | None) -> Traffic:
@@ -170,3 +180,6 @@ class Journal(Protocol):
 
     async def late(self, operation: Operation) -> None:
         """The goal of a failed operation was seen after all."""
+
+    async def found(self, operation: Operation, checked: Checked) -> None:
+        """After an operation that is done the configuration was seen after all; the outcome says so from here on."""

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from bot.views import snapshots
 from bot.views.blocks import quoted
+from bot.views.losses import lost_lines
 from bot.views.words import listed
+from lifecycle import losses
 from lifecycle.model import Action, Step, Verb, Volume
 from lifecycle.plan import SCALING, OnTraffic, Plan
 
@@ -81,7 +83,7 @@ def fate(plan: Plan) -> list[str]:
 
 
 def ways_back(plan: Plan) -> list[str]:
-    """For each volume how its data come back, and why not otherwise; then what is given up."""
+    """For each volume how its data come back, and what is lost if they do not; then what is given up."""
     lines = ["*Ways back*, of each volume: it is kept (Retain), and a restore binds it again: the same bytes"]
     lines += [
         f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
@@ -93,7 +95,7 @@ def ways_back(plan: Plan) -> list[str]:
     lines.append(
         "The objects are written down in Secrets of the namespace: whoever removes the namespace removes that way back."
     )
-    return lines + _addresses(plan) + _staying(plan)
+    return lines + lost_lines(plan.goal, losses.ways_back(plan.goal)) + _addresses(plan) + _staying(plan)
 
 
 def _uid(plan: Plan, volume: Volume) -> str:

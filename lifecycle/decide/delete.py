@@ -49,6 +49,7 @@ def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool) ->
         parts=tuple(part for part in inventory.parts if part not in staying),
         volumes=held(inventory, observed),
         staying=staying,
+        streams=inventory.streams,
         ran=any(observed[workload].is_up for workload in topology),
     )
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-from lifecycle.kube import diagnose, discovery, fence, inventory, picture, rights, traffic, watch
+from lifecycle.checks import Check, Checked
+from lifecycle.kube import diagnose, discovery, fence, forwarding, inventory, picture, rights, traffic, watch
 from lifecycle.kube.capture import Reader
+from lifecycle.kube.check import Checker
 from lifecycle.kube.door import Door
 from lifecycle.kube.lease import LeaseTiming, hold
 from lifecycle.kube.parallel import together
 from lifecycle.kube.steps import Doing
-from lifecycle.model import Diagnosis, Discovery, Inventory, Observed, Step, Target, Traffic, Verb
+from lifecycle.model import Diagnosis, Discovery, Inventory, Observed, Step, Stream, Target, Traffic, Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Clock, Lease, Right, Watch
 from lifecycle.topology import Topology
@@ -28,12 +30,14 @@ class KubeCluster:
         *,
         watch_seconds: float = 30,
         lease_timing: LeaseTiming = DEFAULT_TIMING,
+        check: Check | None = None,
     ) -> None:
         self.target = target
         self._door = door
         self._clock = clock
         self._watch_seconds = watch_seconds
         self._lease_timing = lease_timing
+        self._check = check
         self._captures = Reader(door, target.namespace)
 
     @property
@@ -48,13 +52,18 @@ class KubeCluster:
         """See the port."""
         return await inventory.inventory(self._door, self._namespace, discovery)
 
+    async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
+        """See the port."""
+        return await forwarding.log_streams(self._door, self._namespace, discovery)
+
     async def picture(self, goal: Goal) -> Observed:
         """See the port."""
         return await picture.take(self._door, self._namespace, goal, self._clock.now())
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         """See the port."""
-        return await rights.missing(self._door, self._namespace, rights.for_verb(verb))
+        checking = rights.CHECKING if self._check and verb in rights.CHECKED else ()
+        return await rights.missing(self._door, self._namespace, (*rights.for_verb(verb), *checking))
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """See the port; raises Forbidden and Retryable too."""
@@ -84,3 +93,7 @@ class KubeCluster:
     async def traffic(self, probe_url: str | None) -> Traffic:
         """See the port."""
         return await traffic.traffic(self._door, self._namespace, probe_url)
+
+    async def check(self, topology: Topology) -> Checked | None:
+        """See the port."""
+        return await Checker(self._door, self._namespace, self._check).until_passed(topology) if self._check else None

@@ -14,6 +14,7 @@ Object = dict[str, Any]
 RELEASE = "5.5.2"
 PROVISIONER = "hostpath.csi.sandbox"
 REGISTRY_KEY = "tmgc-registry-key"
+LOG_PROPERTIES = "tml_log_properties.json"
 SHARED_SECRETS: Mapping[str, tuple[str, ...]] = {
     "cluster-property": ("tml_cluster_properties.json",),
     "zones-property": ("tml_zones_properties.json",),
@@ -109,7 +110,7 @@ LOG = Tier(
     labels=_by_service("log-svc"),
     service="log-svc-{zone}",
     ports=(24224, 24220, 24221, 24222),
-    secrets={"log-property": ("tml_log_properties.json",), "log-resource": ("forward.conf",)},
+    secrets={"log-property": (LOG_PROPERTIES,), "log-resource": ("forward.conf",)},
     volume=Volume("logvol", "/mnt", "10Gi"),
     grace=10,
 )
@@ -227,10 +228,31 @@ def _secrets(cluster: Cluster, tiers: tuple[Tier, ...]) -> Iterator[Object]:
     for tier in tiers:
         contents |= tier.secrets
     for name, keys in contents.items():
-        data = {key: _encoded(f"{canary(cluster.namespace, name, key)}\n") for key in keys}
+        data = {key: _encoded(_content(cluster, name, key)) for key in keys}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(cluster, name), "type": "Opaque"}
         yield secret | ({"data": data} if data else {})
     yield _registry_secret(cluster)
+
+
+def _content(cluster: Cluster, secret: str, key: str) -> str:
+    if key == LOG_PROPERTIES:
+        return json.dumps(log_properties(cluster.namespace), indent=2)
+    return f"{canary(cluster.namespace, secret, key)}\n"
+
+
+def log_properties(namespace: str) -> Object:
+    """Where the log service sends which stream, and beside it what nobody else may learn.
+
+    Which keys there are is documented (`td_agent_output_channelType` and those of single streams); the rest is made up.
+    """
+    secrets = ("td_agent_access_output_host", "td_agent_access_output_password", "td_agent_output_channelTypeNote")
+    return {
+        "td_agent_output_channelType": "DEFAULT",
+        "td_agent_access_output_channelType": "ELASTICSEARCH",
+        "td_agent_verbose_output_channelType": "DEFAULT",
+        **{key: canary(namespace, "log-property", key) for key in secrets},
+        "forward": {"shared_key": canary(namespace, "log-property", "shared_key")},
+    }
 
 
 def _registry_secret(cluster: Cluster) -> Object:

@@ -22,8 +22,10 @@ from bot.views.blocks import BLOCK_LIMIT, Message, context, escape, message, pre
 from lifecycle import approval, errors
 from lifecycle.approval import Approval, ApprovalState, Decision, Terms
 from lifecycle.by_hand import kubectl
+from lifecycle.checks import Checked
 from lifecycle.decide import delete, phases_of, restart, restore, snapshot, start, stop
 from lifecycle.model import (
+    Address,
     Claim,
     Component,
     Diagnosis,
@@ -222,6 +224,11 @@ class World:
         yield "stop done, all claims vanished", self.done(Verb.STOP, claims=())
         for verdict in (Traffic.ANSWERS, Traffic.NO_ADDRESS, Traffic.REFUSES, Traffic.UNREACHABLE):
             yield f"start done, {verdict}", self.done(Verb.START, traffic=Traffic(verdict, self.word, self.word))
+        for verb in (Verb.START, Verb.RESTORE):
+            missed = self.done(verb, checked=Checked(Checked.NOT_RUN, self.word))
+            yield f"{verb} done, configuration not seen", replace(missed, goal=replace(missed.goal, claims=()))
+        moved = (Address(self.word, (self.word,), ("198.51.100.1",)), Address(self.word, (self.word,), ()))
+        yield "restore done, elsewhere", self.done(Verb.RESTORE, addresses=moved)
         bare = self.done(Verb.START, traffic=Traffic(Traffic.NO_ADDRESS))
         yield "start done, replication not checked", replace(bare, goal=replace(bare.goal, unverified=True))
 
@@ -634,8 +641,9 @@ def test_a_plan_to_delete_says_of_each_volume_and_address_what_becomes_of_it() -
     assert "• 203.0.113.7-0: volume pv-203.0.113.7-0, 10Gi, the claim's uid uid-0\n" in given_up
     assert "it is kept (Retain), and a restore binds it again: the same bytes" in given_up
     assert "the address 203.0.113.7 of tm-svc is given up; DNS that names it has to follow" in given_up
-    (about,) = [line for line in given_up.splitlines() if "snapshot" in line.lower()]
+    about, head = [line for line in given_up.splitlines() if "snapshot" in line.lower()]
     assert about == "*No snapshots* are taken: the loss of a volume itself has no way back."
+    assert head.startswith("*Lost if a kept volume itself is lost*")
     kept = plan(world.delete_goal(keeps_services=True), world.discovery)
     staying = words(answers.plan("prod", kept))
     assert ":information_source: tm-svc stays with its address 203.0.113.7" in staying

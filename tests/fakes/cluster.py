@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from lifecycle.checks import Checked
 from lifecycle.errors import ClusterError, Conflict, Gone, LeaseHeld, LeaseLost, NothingFound
-from lifecycle.model import Diagnosis, Discovery, Finding, Inventory, Observed, Ref, Step, Target, Traffic, Verb
+from lifecycle.model import Diagnosis, Discovery, Finding, Inventory, Observed, Ref, Step, Stream, Target, Traffic, Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease, Right
 from lifecycle.topology import Topology
@@ -64,6 +65,8 @@ class FakeCluster:
     """By the number of the look: which workload somebody deletes then."""
     meanwhile: Callable[[Observed], None] = lambda _observed: None
     """What somebody else does before each look, told of the last one."""
+    checked: Checked | None = None
+    """What comes of the configured check; None: none is."""
     holders: list[str] = field(default_factory=list)
     """Who is seen to hold the Lease at the next attempts."""
 
@@ -83,6 +86,9 @@ class FakeCluster:
         behind = {claim.volume for claim in world.claims.values()}
         volumes = tuple(volume for name, volume in world.volumes.items() if name in behind)
         return Inventory(volumes, tuple(world.parts.values()), world.snapshot_classes)
+
+    async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
+        return ()
 
     async def picture(self, goal: Goal) -> Observed:
         return self.world.picture(goal, self.clock.now())
@@ -146,6 +152,9 @@ class FakeCluster:
 
     async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
         return Diagnosis(tuple(Finding(name, "NotReady", "the readiness probe fails") for name in missing))
+
+    async def check(self, topology: Topology) -> Checked | None:
+        return self.checked
 
     async def traffic(self, probe_url: str | None) -> Traffic:
         return Traffic(Traffic.ANSWERS, probe_url or "")

@@ -36,7 +36,7 @@ from bot.logs import configure_logging, silence_logging
 from bot.notices import Notices
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import scheduling
-from bot.settings import Settings, SettingsError, load_settings, settings_digest
+from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
 from bot.slack_trouble import UNREACHED, is_passing, named
 from bot.subjects import Subjects
 from lifecycle.decide import stop
@@ -90,12 +90,14 @@ class Timing:
     """What the sandboxes' shortened clocks shorten along.
 
     ``ping`` is the seconds between two pings of Slack's socket; one that was cut is opened again after at most that.
+    ``rest`` is the seconds between two looks for a configuration that was not seen.
     """
 
     pace: Pace = field(default_factory=Pace)
     watch_seconds: float = 30.0
     lease: LeaseTiming = field(default_factory=LeaseTiming)
     ping: float = 10.0
+    rest: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
         proposals, approvals = Proposals(database, clock), Approvals(database, clock)
         sites = await _sites(settings, clock, stack, timing)
         client = _slack(settings)
-        executor = Executor(Runner(DatabaseJournal(database, clock), clock, _name()), operations, sites, clock)
+        runner = Runner(DatabaseJournal(database, clock), clock, _name(), rest=timing.rest)
+        executor = Executor(runner, operations, sites, clock)
         stack.push_async_callback(executor.close)
         subjects = Subjects(operations, approvals)
         projector = Projector(client, database, messages, subjects.find, clock.monotonic, timing.pace)
@@ -198,12 +201,19 @@ async def _sites(settings: Settings, clock: SystemClock, stack: AsyncExitStack, 
     sites = {}
     for name, cluster in settings.clusters.items():
         door = await connections.to(cluster.context)
-        sites[name] = Site(cluster, _cluster(door, cluster.target, clock, timing))
+        sites[name] = Site(cluster, _cluster(door, cluster, clock, timing))
     return sites
 
 
-def _cluster(door: Door, target: Target, clock: SystemClock, timing: Timing) -> KubeCluster:
-    return KubeCluster(door, target, clock, watch_seconds=timing.watch_seconds, lease_timing=timing.lease)
+def _cluster(door: Door, cluster: ClusterSettings, clock: SystemClock, timing: Timing) -> KubeCluster:
+    return KubeCluster(
+        door,
+        cluster.target,
+        clock,
+        watch_seconds=timing.watch_seconds,
+        lease_timing=timing.lease,
+        check=cluster.configuration_check,
+    )
 
 
 async def _warm_up(name: str, site: Site) -> None:
@@ -306,7 +316,7 @@ async def _check(settings: Settings) -> int:
     async with Connections(kubeconfig=settings.kubeconfig) as connections:
         for name, cluster in settings.clusters.items():
             door = await connections.to(cluster.context)
-            problems += await terminal.check_cluster(name, _cluster(door, cluster.target, SystemClock(), Timing()))
+            problems += await terminal.check_cluster(name, _cluster(door, cluster, SystemClock(), Timing()))
     return problems
 
 

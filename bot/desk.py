@@ -341,7 +341,7 @@ class Desk:
         last = await self.operations.latest(name)
         try:
             async with asyncio.timeout(GLANCE):
-                word = await status.glance(site.cluster)
+                word = await status.glance(site.cluster, last)
         except NothingFound:
             removal = await self.operations.last_removal(name)
             word = f"deleted by {removal.id}, restorable" if removal else "nothing of it is there"

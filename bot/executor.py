@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from lifecycle.configuration import is_missed
 from lifecycle.errors import ClusterError, Fenced
 from lifecycle.model import Target, Verb
 from lifecycle.operation import Operation, Outcome, State
@@ -77,7 +78,10 @@ class Executor:
                 self.begin(operation)
             else:
                 await self._give_up(operation, NOT_CONFIGURED)
-        for operation in await self._operations.followed(self._clock.now(), self._runner.follow):
+        now = self._clock.now()
+        for operation in await self._operations.followed(now, self._runner.follow):
+            self._follow(operation)
+        for operation in await self._operations.sought(now, self._runner.seek):
             self._follow(operation)
 
     async def close(self) -> None:
@@ -111,7 +115,7 @@ class Executor:
                 log.exception("operation broke", operation=operation.id)
                 await self._give_up(await self._fresh(operation), BROKE)
                 raise
-        if ended.state is State.FAILED:
+        if ended.state is State.FAILED or is_missed(ended):
             self._follow(ended)
 
     async def _fresh(self, operation: Operation) -> Operation:
@@ -137,15 +141,18 @@ class Executor:
 
     def _follow(self, operation: Operation) -> None:
         site = self._sites.get(operation.target)
-        if site is None or operation.verb not in FOLLOWED:
+        if site is None or (operation.state is State.FAILED and operation.verb not in FOLLOWED):
             return
         task = self._spawn(self._watch_late(operation, site.cluster), name=f"{operation.id} late")
         self._following[operation.target] = task
 
     async def _watch_late(self, operation: Operation, cluster: Cluster) -> None:
         try:
-            await self._runner.follow_up(operation, cluster)
+            if operation.state is State.FAILED:
+                await self._runner.follow_up(operation, cluster)
+            else:
+                await self._runner.look_for_configuration(operation, cluster)
         except Fenced:
             log.info("somebody else told of the late end", operation=operation.id)
         except (ClusterError, StorageError) as error:
-            log.warning("stopped watching a failed operation", operation=operation.id, reason=str(error))
+            log.warning("stopped watching for a late end", operation=operation.id, reason=str(error))

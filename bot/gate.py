@@ -10,6 +10,7 @@ from typing import Protocol
 from bot.access import Access, Role
 from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Snapshot, Start, Stop, parse
 from bot.settings import ClusterSettings
+from lifecycle import configuration
 from lifecycle.approval import Approval, ApprovalState, check_place, is_same
 from lifecycle.decide import BACK, delete, in_place, phases_of, restart, restore, snapshot, start, stop
 from lifecycle.decide.preflight import absent
@@ -379,7 +380,7 @@ class Gate:
         if isinstance(change, Delete):
             await self._require_rights(cluster, Verb.DELETE)  # what a delete concerns cannot be read without them
             await self._refuse_half_deleted(change, discovery)
-            inventory = await cluster.inventory(found)
+            inventory = replace(await cluster.inventory(found), streams=await cluster.log_streams(found))
             goal = delete.goal(found, inventory, keeps_services=self._keeps_services(change))
             goal = snapshot.as_far_as_possible(goal, found, inventory, self._unsaved(change), ended_how(last))
         elif isinstance(change, Snapshot):
@@ -392,7 +393,8 @@ class Gate:
             if isinstance(change, Stop) and self._takes_set(change):
                 await self._require_rights(cluster, Verb.SNAPSHOT)
                 goal = snapshot.on_the_way(goal, found, await cluster.inventory(found), self._unsaved(change))
-        return plan(goal, found)
+        doubted = configuration.doubted(last, discovery.observed.claims)
+        return plan(replace(goal, mode=discovery.mode, doubted=doubted), found)
 
     async def _set_goal(self, change: Snapshot, found: Discovery, last: Operation | None) -> Goal:
         cluster = self._sites[change.cluster].cluster
@@ -494,7 +496,9 @@ class Gate:
         left = await self._operations.half_restored(change.cluster)
         goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
         in_place.refuse_lost(goal, await cluster.picture(goal))
-        return plan(goal, discovery)
+        doubted = configuration.doubted(last, discovery.observed.claims)
+        clones = configuration.doubted_clones(goal.clones, chosen.operation)
+        return plan(replace(goal, mode=discovery.mode, doubted=(*doubted, *clones)), discovery)
 
     async def _hint_at_sets(self, cluster: str) -> str:
         """What else there is to restore from."""

@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from bot import grammar, marked_yaml
 from bot.marked_yaml import Document, Location
 from lifecycle.approval import GROUP, Terms
+from lifecycle.checks import Check
 from lifecycle.decide import NAMES
 from lifecycle.model import Component, Target
 from lifecycle.plain import digest, to_plain
@@ -81,6 +82,8 @@ class ClusterSettings:
     """Components whose volumes are in no snapshot set."""
     snapshot_on_stop: bool = False
     """Whether a stop takes a set while everything is down."""
+    configuration_check: Check | None = None
+    """What shows that the API configuration is there; without it that cannot be seen."""
 
     @property
     def is_production(self) -> bool:
@@ -212,6 +215,24 @@ def _duration(value: object) -> timedelta:
     return length
 
 
+def _component(value: object) -> Component:
+    found = next((component for component in Component if component == value), None)
+    if found is None:
+        raise ValueError(f"expected one of {', '.join(Component)}, got {_shown(value)}")
+    return found
+
+
+def _pattern(value: object) -> str:
+    """A regular expression; what it was is not repeated, for people may look for a secret."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a regular expression that is searched for, got {_shown(value)}")
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error.msg} at {error.pos}") from None
+    return value
+
+
 def _people(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 99:
         raise ValueError(f"expected a number of people, got {_shown(value)}")
@@ -257,6 +278,7 @@ def _address_shown(value: object) -> str:
 
 
 Text = _matching(r"(?s).*\S.*", "text")
+Argument = _matching(r"(?s).+", "text")
 Channel = _matching(r"[CG][A-Z0-9]{2,20}", "a channel id (C… or G…)")
 Namespace = _matching(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", "a namespace's name")
 Word = _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", f"one word such as {PRODUCTION} or staging")
@@ -330,6 +352,18 @@ class _Component(_Written):
     snapshot: YesOrNo
 
 
+class _Check(_Written):
+    component: Annotated[Component, BeforeValidator(_component)]
+    command: Annotated[tuple[Annotated[str, Argument], ...], Field(min_length=1)]
+    expects: Annotated[str, BeforeValidator(_pattern)]
+    container: Annotated[str, Word] = Check.container
+    timeout: Duration = Check.timeout
+    within: Duration = Check.within
+
+    def check(self) -> Check:
+        return Check(self.component, self.command, self.expects, self.container, self.timeout, self.within)
+
+
 class _Cluster(_Written):
     context: Annotated[str | None, Text] = None
     namespace: Annotated[str, Namespace]
@@ -343,6 +377,7 @@ class _Cluster(_Written):
     keep_services: Annotated[bool | None, BeforeValidator(_yes_or_no)] = None
     snapshot_on_stop: YesOrNo = False
     components: dict[Annotated[str, BeforeValidator(_component_name)], _Component] = Field(default_factory=dict)
+    configuration_check: _Check | None = None
 
 
 class _File(_Written):
@@ -364,6 +399,7 @@ def _cluster(name: str, written: _Cluster, file: _File) -> ClusterSettings:
         probe_url=written.probe_url,
         deadlines=MappingProxyType(dict(written.deadlines)),
         approval=MappingProxyType(written.approval.terms()),
+        configuration_check=written.configuration_check.check() if written.configuration_check else None,
         keep_services=is_production(written.environment) if written.keep_services is None else written.keep_services,
         unsaved=_unsaved(written.components),
         snapshot_on_stop=written.snapshot_on_stop,
@@ -446,7 +482,7 @@ def _said(location: Location, details: ErrorDetails) -> str:
         return str(details["ctx"]["error"])
     answers = {
         "missing": "missing",
-        "too_short": "expected at least one cluster",
+        "too_short": "expected at least one cluster" if location == ("clusters",) else "expected at least one",
         "tuple_type": f"expected a list, got {got}",
         "dict_type": f"expected a mapping, got {got}",
         "model_type": f"expected a mapping, got {got}",
@@ -464,6 +500,8 @@ def _mapping_at(location: Location) -> type[BaseModel]:
             return _Approvals
         case ("clusters", _, "components", _):
             return _Component
+        case ("clusters", _, "configuration_check"):
+            return _Check
         case _:
             return _Approval
 

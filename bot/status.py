@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lifecycle import configuration
 from lifecycle.decide.preflight import absent
 from lifecycle.model import Diagnosis, Discovery, Verb, Workload, WorkloadState
 from lifecycle.operation import Operation, State
 from lifecycle.ports import Cluster
 from lifecycle.topology import arranged
+
+RUNNING = "running"
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,29 @@ class Status:
     @property
     def word(self) -> str:
         """The cluster in a word."""
-        return _word(self.lines)
+        return said(_word(self.lines), self.last, self.discovery)
+
+
+def said(word: str, last: Operation | None, discovery: Discovery) -> str:
+    """Of a cluster that runs, whether the API configuration was seen as well."""
+    doubted = configuration.doubted(last, discovery.observed.claims)
+    is_unseen = doubted or (last is not None and configuration.is_missed(last))
+    return configuration.NOT_SEEN if word == RUNNING and is_unseen else word
 
 
 def _word(lines: Iterable[Line]) -> str:
     words = {line.word for line in lines}
     if words == {"ready"}:
-        return "running"
+        return RUNNING
     if words == {"stopped"}:
         return "stopped"
     return "partly up" if "ready" in words or "not ready" in words else "stopping"
 
 
-async def glance(cluster: Cluster) -> str:
-    """The cluster in a word."""
+async def glance(cluster: Cluster, last: Operation | None) -> str:
+    """The cluster in a word; ``last`` is its newest operation."""
     discovery = await cluster.discover()
-    return _word(_lines(discovery))
+    return said(_word(_lines(discovery)), last, discovery)
 
 
 async def look(cluster: Cluster, running: Operation | None, earlier: Sequence[Operation]) -> Status:

@@ -107,7 +107,7 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     """Whether the cluster can be operated and read; returns the number of problems."""
     where = f"cluster {name}"
     try:
-        if missing := await cluster.missing_rights(Verb.STOP):
+        if missing := await cluster.missing_rights(Verb.START):
             return sum(tell_problem(where, f"missing right in {cluster.target.namespace}: {one}") for one in missing)
         found = await cluster.discover()
     except (ClusterError, Refused) as error:

@@ -7,7 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from lifecycle import configuration
+from lifecycle.addresses import addresses, is_waited_for
 from lifecycle.by_hand import by_hand
+from lifecycle.checks import Checked
 from lifecycle.decide import BACK, phases_from
 from lifecycle.decide.snapshot import taken
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, LeaseLost, Retryable
@@ -22,6 +25,10 @@ BACKOFF = (0.25, 8.0)
 
 AS_IT_WAS = frozenset({Verb.RESTORE, Verb.SNAPSHOT, Verb.RESTORE_IN_PLACE})
 """Verbs that leave a cluster running if it ran."""
+
+ADDRESS_WITHIN = 5.0
+"""Seconds to wait at the end of a restore for load balancers' addresses, as long as for the gateway's answer."""
+
 ONE_LOOK = 15.0
 """Seconds to wait for a first picture when an operation is taken up after its deadline."""
 
@@ -86,11 +93,11 @@ class Execution:
                 if failure and self._turns_back(phase):
                     self.operation = await self.journal.turned_back(self.operation, failure, BACK.name)
                 elif failure:
-                    return await self.journal.finished(self.operation, await self._outcome(failure))
+                    return await self.journal.finished(self.operation, await self._outcome(failure, watch))
                 else:
                     await self._save(phase)
                     if not rest:
-                        return await self.journal.finished(self.operation, await self._outcome(None))
+                        return await self.journal.finished(self.operation, await self._outcome(None, watch))
                     self.operation = await self.journal.passed(self.operation, rest[0].name)
 
     async def _failure_of(self, phase: Phase, watch: Watch) -> Outcome | None:
@@ -104,11 +111,11 @@ class Execution:
     def _turns_back(self, phase: Phase) -> bool:
         return phase.can_turn_back and self.operation.goal.ran
 
-    async def _outcome(self, failure: Outcome | None) -> Outcome:
+    async def _outcome(self, failure: Outcome | None, watch: Watch) -> Outcome:
         """What took the cluster down in vain has failed, whether or not it is up again."""
         if self.operation.failure is not None:
             return self.operation.failure.back(failure)
-        return failure or await self._done()
+        return failure or await self._done(watch)
 
     async def _save(self, phase: Phase) -> None:
         """What is ready to restore from is recorded as soon as it is, whatever becomes of the rest."""
@@ -240,9 +247,9 @@ class Execution:
             error=error,
         )
 
-    async def _done(self) -> Outcome:
-        goal, observed = self.operation.goal, self.observed
-        assert observed is not None
+    async def _done(self, watch: Watch) -> Outcome:
+        goal = self.operation.goal
+        observed = await self._with_addresses(watch)
         exits = await self.journal.exits(self.operation)
         return Outcome(
             state=State.DONE,
@@ -252,7 +259,30 @@ class Execution:
             unseen=unseen_exits(self.operation, exits, observed),
             snapshots=observed.snapshots,
             traffic=await self.cluster.traffic(self.probe_url) if self._serves() else None,
+            checked=await self._checked(observed),
+            addresses=addresses(goal, observed) if goal.verb is Verb.RESTORE else (),
         )
+
+    async def _with_addresses(self, watch: Watch) -> Observed:
+        """The last picture; of a restore one in which every Service has its address, if that comes soon."""
+        goal, until = self.operation.goal, self.clock.monotonic() + ADDRESS_WITHIN
+        assert self.observed is not None
+        with suppress(ClusterError):  # the goal is reached, whatever can be read from here on
+            while goal.verb is Verb.RESTORE and is_waited_for(goal, self.observed):
+                left = until - self.clock.monotonic()
+                if left <= 0:
+                    break
+                self.observed = await watch.next(left) or self.observed
+        return self.observed
+
+    async def _checked(self, observed: Observed) -> Checked | None:
+        """Whether the API configuration is SEEN, where that is in question or a restore has to show it."""
+        goal = self.operation.goal
+        if not configuration.is_due(goal, observed.claims):
+            return None
+        checked = await self.cluster.check(goal.topology)
+        is_in_question = bool(configuration.unseen(goal, observed.claims))
+        return checked or (Checked(Checked.NO_CHECK) if is_in_question else None)
 
     def _serves(self) -> bool:
         """Whether the gateway is to answer at the end."""

@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from lifecycle.checks import Checked
 from lifecycle.decide import BACK, phases_from, phases_of
 from lifecycle.errors import ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
 from lifecycle.execution import Execution, Stopped, backoff
@@ -26,6 +27,10 @@ class Runner:
     """Seconds to wait for the Lease while somebody else renews it; longer than a dead holder's Lease lasts."""
     follow: timedelta = timedelta(minutes=30)
     """How long a failed start is still watched."""
+    seek: timedelta = timedelta(hours=2)
+    """How long a configuration that was not seen is still looked for: MOM synchronises hourly (domain, section 5)."""
+    rest: float = 60.0
+    """Seconds between two looks for it."""
 
     async def run(self, operation: Operation, cluster: Cluster, probe_url: str | None = None) -> Operation:
         """Take the operation up wherever it is and bring it to an end. Raises Fenced when somebody else took it."""
@@ -116,6 +121,19 @@ class Runner:
                 if observed and phase.reached(operation.goal, observed):
                     await self.journal.late(operation)
                     return
+
+    async def look_for_configuration(self, operation: Operation, cluster: Cluster) -> None:
+        """Run the check of a start or restore that is done a while longer, and say so when it passes after all."""
+        assert operation.ended_at is not None
+        until = operation.ended_at + self.seek
+        while self.clock.now() < until:
+            await asyncio.sleep(self.rest)
+            checked = await cluster.check(operation.goal.topology)
+            if checked is None or checked.verdict == Checked.FORBIDDEN:
+                return
+            if checked.is_seen:
+                await self.journal.found(operation, checked)
+                return
 
 
 def _phase(operation: Operation) -> Phase:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lifecycle.checks import Checked
 from lifecycle.errors import Fenced
 from lifecycle.model import Diagnosis, Exit, Step
 from lifecycle.operation import Operation, Outcome, State
@@ -200,6 +201,19 @@ class DatabaseJournal:
             if not (await connection.execute(once)).rowcount:
                 raise _fenced(operation)
             await page.told("late", {"verb": operation.verb})
+
+    async def found(self, operation: Operation, checked: Checked) -> None:
+        """By compare-and-swap on the outcome. Raises Fenced also when somebody else was first to see it."""
+        if operation.outcome is None:
+            raise ValueError(f"{operation.id} has not ended")
+        before, after = operation.outcome, replace(operation.outcome, checked=checked)
+        async with self._database.transaction() as connection:
+            page = _Page(connection, operation, await moment(connection, self._clock))
+            ours = (operations.c.id == operation.id, operations.c.epoch == operation.epoch)
+            once = update(operations).where(*ours, operations.c.outcome == canonical(to_plain(before)))
+            if not (await connection.execute(once.values(outcome=canonical(to_plain(after))))).rowcount:
+                raise _fenced(operation)
+            await page.told("seen", {"verb": operation.verb, "checked": checked})
 
     @asynccontextmanager
     async def _writing(self, operation: Operation) -> AsyncIterator[_Page]:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lifecycle.configuration import CHECKED, is_missed
 from lifecycle.decide import in_place
 from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import ClusterBusy
@@ -156,12 +157,21 @@ class Operations:
 
     async def followed(self, now: datetime, within: timedelta) -> tuple[Operation, ...]:
         """The failed starts and restarts whose goal may still be seen: younger than ``within``, none after them."""
+        return await self._youngest(State.FAILED, (Verb.START, Verb.RESTART), now - within)
+
+    async def sought(self, now: datetime, within: timedelta) -> tuple[Operation, ...]:
+        """The starts and restores that missed nothing but the configuration: younger than ``within``, none after."""
+        done = await self._youngest(State.DONE, CHECKED, now - within)
+        return tuple(operation for operation in done if is_missed(operation))
+
+    async def _youngest(self, state: State, verbs: Collection[Verb], since: datetime) -> tuple[Operation, ...]:
+        """That ended so after ``since``, without a late end, and are the last of their cluster."""
         newer = operations.alias()
         query = (
             select(operations)
-            .where(operations.c.state == State.FAILED.value, operations.c.late_at.is_(None))
-            .where(operations.c.verb.in_([Verb.START.value, Verb.RESTART.value]))
-            .where(operations.c.ended_at > stored(now - within))
+            .where(operations.c.state == state.value, operations.c.late_at.is_(None))
+            .where(operations.c.verb.in_([verb.value for verb in verbs]))
+            .where(operations.c.ended_at > stored(since))
             .where(
                 ~select(newer.c.id)
                 .where(newer.c.cluster == operations.c.cluster, newer.c.number > operations.c.number)

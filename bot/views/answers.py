@@ -20,6 +20,7 @@ from bot.views.blocks import (
     quoted,
     section,
 )
+from bot.views.configuration import verdict
 from bot.views.operation import diagnosis_blocks
 from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import DOING, duration, listed, mention, part_of, when
@@ -178,7 +179,11 @@ def _way_back(last: Operation) -> list[str]:
 
 def _outcome(operation: Operation) -> str:
     moment = operation.ended_at or operation.begun_at
-    return f"{operation.verb} {VERDICT[operation.state]} {when(moment)} by {mention(operation.requester)}"
+    return f"{operation.verb} {_verdict(operation)} {when(moment)} by {mention(operation.requester)}"
+
+
+def _verdict(operation: Operation) -> str:
+    return ", ".join(filter(None, [VERDICT[operation.state], verdict(operation)]))
 
 
 def status(cluster: str, seen: Status, link: str | None) -> Message:
@@ -266,7 +271,7 @@ def _row(operation: Operation, link: str | None) -> str:
     because = f": {quoted(operation.reason)}" if operation.reason else ""
     return (
         f"{symbol[operation.state]} {when(operation.begun_at)} {mention(operation.requester)} *{operation.verb} "
-        f"{escape(operation.cluster)}* {VERDICT[operation.state]}{took} ({name}){because}"
+        f"{escape(operation.cluster)}* {_verdict(operation)}{took} ({name}){because}"
     )
 
 

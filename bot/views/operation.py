@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.grammar import unescaped
 from bot.views import claims, snapshots
+from bot.views.addresses import address_lines
 from bot.views.blocks import (
     SECTION_LIMIT,
     Block,
@@ -20,6 +21,7 @@ from bot.views.blocks import (
     quoted,
     section,
 )
+from bot.views.configuration import configuration_lines, verdict
 from bot.views.plan import cautions, waves
 from bot.views.words import (
     ARRIVED,
@@ -73,7 +75,7 @@ def headline(operation: Operation) -> str:
         case State.RUNNING:
             lead = f"{DOING[operation.verb]} {_what(operation)}"
         case State.DONE:
-            lead = f"{DONE[operation.verb]} {_what(operation)}"
+            lead = ", ".join(filter(None, [f"{DONE[operation.verb]} {_what(operation)}", verdict(operation)]))
         case State.FAILED:
             lead = f"FAILED to {operation.verb} {_what(operation)}"
     return f"{lead}: {_why(operation)}" if _why(operation) else lead
@@ -100,7 +102,8 @@ def _diagnosis(outcome: Outcome) -> Diagnosis:
 def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
     """The one message that changes while the operation runs."""
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
-    lines = [f"{symbol[operation.state]} *{escape(_title(operation))}*", _asked(operation)]
+    mark = ":warning:" if verdict(operation) else symbol[operation.state]
+    lines = [f"{mark} *{escape(_title(operation))}*", _asked(operation)]
     if operation.state is State.FAILED:
         lines.append(f":mag: {quoted(_why(operation))}")
     return message(
@@ -121,7 +124,8 @@ def _title(operation: Operation) -> str:
         return f"{DOING[operation.verb]} {_what(operation)}"
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
     if operation.state is State.DONE:
-        return f"{DONE[operation.verb]} {_what(operation)} in {took}"
+        done = f"{DONE[operation.verb]} {_what(operation)} in {took}"
+        return ": ".join(filter(None, [done, verdict(operation)]))
     return f"FAILED to {operation.verb} {_what(operation)} after {took}"
 
 
@@ -346,6 +350,11 @@ def _late_told(operation: Operation, _data: Any, at: datetime) -> list[Block]:
     return [section(f":information_source: *{REACHED[operation.verb]} after all*, {after} after the deadline")]
 
 
+def _seen(operation: Operation, _data: Any, at: datetime) -> list[Block]:
+    after = duration(at - (operation.ended_at or at))
+    return [section(f":white_check_mark: *configuration seen after all*: the check passed {after} after the end")]
+
+
 def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
     outcome = operation.outcome
     if outcome is None:
@@ -391,8 +400,11 @@ def _done(operation: Operation, outcome: Outcome) -> list[Block]:
 
 def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
-    lines = [f":white_check_mark: *{escape(_what(operation))} is {REACHED[operation.verb]}* after {took}"]
+    mark, reached = (":warning:", verdict(operation)) if verdict(operation) else (":white_check_mark:", None)
+    lines = [f"{mark} *{escape(_what(operation))} is {reached or REACHED[operation.verb]}* after {took}"]
+    lines += configuration_lines(operation.goal, outcome)
     lines += _traffic_lines(outcome.traffic)
+    lines += address_lines(outcome.addresses)
     lines += [_exit_line(end.pod, end.container, end.code) for end in outcome.exits if end.code != 0]
     lines += [
         f":warning: the end of {quoted(name)} was not seen: unknown whether it was killed" for name in outcome.unseen
@@ -545,4 +557,5 @@ TELLERS: dict[str, Teller] = {
     "slow": _slow,
     "finished": _finished,
     "late": _late_told,
+    "seen": _seen,
 }

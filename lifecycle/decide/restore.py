@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from lifecycle import configuration
 from lifecycle.decide import clone, start
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.errors import AlreadyRunning, Unsafe
@@ -31,6 +32,9 @@ def draft(deleted: Operation, taken: SnapshotSet | None = None, by: Operation | 
         mark=UNMARKED,
         parts=before.parts,
         volumes=tuple(volume for volume in kept if volume.claim not in cloned),
+        staying=before.staying,
+        mode=before.mode,
+        doubted=(*before.doubted, *(configuration.doubted_clones(clones, by) if by else ())),
         source=deleted.id,
         ran=before.ran,
         chosen=taken.id if taken else "",

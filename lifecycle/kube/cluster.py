@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
+from lifecycle import configuration
 from lifecycle.checks import Check, Checked
 from lifecycle.kube import diagnose, discovery, fence, forwarding, inventory, picture, rights, traffic, watch
 from lifecycle.kube.capture import Reader
@@ -62,7 +63,7 @@ class KubeCluster:
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         """See the port."""
-        checking = rights.CHECKING if self._check and verb in rights.CHECKED else ()
+        checking = rights.CHECKING if self._check and verb in configuration.CHECKED else ()
         return await rights.missing(self._door, self._namespace, (*rights.for_verb(verb), *checking))
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:

@@ -33,8 +33,8 @@ def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tupl
     return replace(
         seen,
         volumes=_volumes(goal, namespace, lists),
-        parts=parts((part.ref for part in goal.parts), lists),
         snapshots=_snapshots(goal, lists),
+        parts=parts((part.ref for part in (*goal.parts, *goal.staying)), lists),
         capture=whole(lists[Resource.SECRETS], goal.source or goal.mark),
     )
 

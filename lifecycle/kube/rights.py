@@ -77,9 +77,6 @@ IN_PLACE = tuple(dict.fromkeys((*RESTORING, *DELETING)))
 CHECKING = _rights("", ["pods/exec"], ["get", "create"])
 """To run a command: a WebSocket is a GET, and Kubernetes asks for create besides since 1.35."""
 
-CHECKED = frozenset({Verb.START, Verb.RESTORE, Verb.RESTORE_IN_PLACE})
-"""What a configured check is run after."""
-
 CLUSTER_WIDE = frozenset({"persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
 """Resources that are in no namespace."""
 

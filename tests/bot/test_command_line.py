@@ -144,6 +144,17 @@ async def test_check_names_the_rights_that_delete_and_restore_lack_and_finds_no_
     assert [line for line in lines if "restore" in line] == [f"cluster {name}: {told}" for name in ("prod", "staging")]
 
 
+async def test_check_names_the_rights_that_a_configured_check_lacks(shell: Shell) -> None:
+    check = "{component: cm, command: [clustermanager, ls, components], expects: ACTIVE}"
+    shell.rewrites("channel: C0PROD\n", f"channel: C0PROD\n    configuration_check: {check}\n")
+    shell.restricts(OPERATING)
+    code, lines = await shell.checks()
+    assert code == 1
+    assert [line for line in lines if "missing right" in line] == [
+        f"cluster prod: missing right in {tml.PROD_NAMESPACE}: {verb} pods/exec" for verb in ("get", "create")
+    ]
+
+
 async def test_check_names_all_that_is_wrong_in_one_line_each(shell: Shell) -> None:
     shell.box.slack.channel("prod").members.discard(shell.box.slack.bot_user_id)
     shell.rewrites(f"namespace: {tml.STAGING_NAMESPACE}", "namespace: nowhere")

@@ -10,7 +10,8 @@ import pytest
 
 from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
 from lifecycle.approval import Terms
-from lifecycle.model import Target, Verb
+from lifecycle.checks import Check
+from lifecycle.model import Component, Target, Verb
 
 BOT, APP = "xoxb-1111-BotSecret", "xapp-1-A1-AppSecret"
 TOKENS = {"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP}
@@ -108,6 +109,46 @@ def test_a_delete_in_production_keeps_the_services(tmp_path: Path, environment: 
 def test_what_a_delete_leaves_is_read(tmp_path: Path) -> None:
     assert not load(tmp_path, WHOLE).clusters["prod"].keep_services
     assert not load(tmp_path, SMALL).clusters["dev"].keep_services
+
+
+CHECK = "component: cm, command: [clustermanager, ls, components], expects: 'sql.*ACTIVE'"
+
+
+def test_a_check_of_the_configuration_is_read(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL).clusters["dev"].configuration_check is None
+    plain = load(tmp_path, cluster(configuration_check=f"{{{CHECK}}}")).clusters["dev"].configuration_check
+    assert plain == Check(Component.CM, ("clustermanager", "ls", "components"), "sql.*ACTIVE")
+    others = f"{CHECK}, container: tml-cm, timeout: 10s, within: 5m"
+    assert load(tmp_path, cluster(configuration_check=f"{{{others}}}")).clusters["dev"].configuration_check == Check(
+        Component.CM,
+        ("clustermanager", "ls", "components"),
+        "sql.*ACTIVE",
+        "tml-cm",
+        timedelta(seconds=10),
+        timedelta(minutes=5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{}", "configuration_check.component: missing"),
+        (
+            f"{{{CHECK.replace('cm', 'database')}}}",
+            "expected one of nosql, log, cm, sql, cache, tm, reporting, got 'data",
+        ),
+        (f"{{{CHECK.replace('[clustermanager, ls, components]', '[]')}}}", "command: expected at least one"),
+        (f"{{{CHECK.replace('[clustermanager, ls, components]', 'ls -l')}}}", "command: expected a list, got 'ls -l'"),
+        (f"{{{CHECK.replace('components]', '5]')}}}", "command[2]: expected text, got 5 (put it in quotes)"),
+        (f"{{{CHECK.replace('sql.*ACTIVE', 'a(b')}}}", "expects: expected a regular expression: missing )"),
+        (f"{{{CHECK.replace('sql.*ACTIVE', '')}}}", "expects: expected a regular expression that is searched for"),
+        (f"{{{CHECK}, expect: x}}", "configuration_check.expect: unknown key, did you mean expects?"),
+        (f"{{{CHECK}, timeout: soon}}", "timeout: expected a duration"),
+    ],
+)
+def test_a_check_that_cannot_be_run_is_a_problem(tmp_path: Path, written: str, expected: str) -> None:
+    told = "\n".join(problems(tmp_path, cluster(configuration_check=written)))
+    assert expected in told
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the project says it needs is what it needs: the Role and the scopes that deploy/ names are enough."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import yaml
 
 import sandbox
 from bot.settings import load_settings
-from lifecycle.kube.rights import DELETING, NEEDED, READING
+from lifecycle.kube.rights import CHECKING, DELETING, NEEDED, READING
 from lifecycle.ports import Right
-from sandbox import CONTEXT, tml
+from sandbox import CONTEXT, Sandbox, tml
 from sandbox.kubernetes.access import Identity, Role
 from tests.e2e.town import SCALE, Town, bot, words_of
 
@@ -48,6 +48,12 @@ def test_the_documented_roles_grant_what_is_asked_for_and_nothing_else(name: str
     assert granted(rules(name)) == {*asked} | OPTIONAL
 
 
+def test_only_the_role_for_a_check_lets_the_bot_run_anything_in_a_pod() -> None:
+    assert granted(rules("check.yaml")) == {*CHECKING}
+    for name in ("role.yaml", "delete.yaml", "look.yaml"):
+        assert not granted(rules(name)) & {*CHECKING}
+
+
 def test_the_documented_role_can_write_nothing_but_workloads_and_the_lease() -> None:
     writing = {
         resource
@@ -76,13 +82,15 @@ def test_the_manifest_for_kubernetes_brings_a_configuration_that_needs_no_kubeco
 
 
 @asynccontextmanager
-async def allowed(folder: Path, *names: str) -> AsyncIterator[Town]:
+async def allowed(
+    folder: Path, *names: str, configured: Callable[[Sandbox], Path] = Sandbox.write_configuration
+) -> AsyncIterator[Town]:
     """With these files' Roles in staging, their ClusterRoles, and the documented scopes; nothing more."""
     async with sandbox.start(folder, time_scale=SCALE, limits=None, scopes=scopes()) as box:
         found = [Role.of({**rule, "namespaces": [tml.STAGING_NAMESPACE]}) for name in names for rule in rules(name)]
         found += [Role.of(rule) for name in names for rule in rules(name, "ClusterRole")]
         box.kubernetes.server.tokens["least"] = Identity("system:serviceaccount:tml-bot:tml-bot", tuple(found))
-        configuration = box.write_configuration()
+        configuration = configured(box)
         box.kubernetes.kubeconfig(box.kubeconfig, {CONTEXT: tml.STAGING_NAMESPACE}, {CONTEXT: "least"})
         async with bot(box, configuration):
             yield Town(box)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from lifecycle.checks import Checked
 from lifecycle.errors import Fenced
 from lifecycle.model import Diagnosis, Exit, Step
 from lifecycle.operation import Operation, Outcome, State
@@ -104,3 +105,8 @@ class MemoryJournal:
 
     async def late(self, operation: Operation) -> None:
         self._commit(replace(self.rows[operation.id], late_at=self.clock.now()))
+
+    async def found(self, operation: Operation, checked: Checked) -> None:
+        row = self.rows[operation.id]
+        assert row.outcome is not None
+        self._commit(replace(row, outcome=replace(row.outcome, checked=checked)))

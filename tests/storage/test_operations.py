@@ -8,19 +8,22 @@ from datetime import UTC, timedelta
 from typing import TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lifecycle.checks import Checked
 from lifecycle.decide import stop
-from lifecycle.errors import ClusterBusy
+from lifecycle.errors import ClusterBusy, Fenced
 from lifecycle.model import (
     Action,
+    Address,
     Claim,
     Component,
     Container,
     Diagnosis,
     Exit,
     Finding,
+    Forwarding,
     Kind,
     Owner,
     OwnerKind,
@@ -29,6 +32,7 @@ from lifecycle.model import (
     Probe,
     Ref,
     Step,
+    Stream,
     Target,
     Traffic,
     Verb,
@@ -221,6 +225,35 @@ async def test_a_failed_stop_is_not_followed(store: Store) -> None:
     assert await store.operations.followed(store.clock.now(), timedelta(minutes=30)) == ()
 
 
+MISSED = Checked(Checked.NO_CHECK)
+
+
+async def test_a_configuration_that_was_not_seen_is_sought_until_it_is_seen_old_or_not_the_newest(store: Store) -> None:
+    async def sought() -> list[str]:
+        found = await store.operations.sought(store.clock.now(), timedelta(hours=2))
+        return [operation.id for operation in found]
+
+    plain = await store.run(a_start(), State.DONE, 60)
+    assert await sought() == [], "nothing was in question"
+    await store.journal.found(plain, MISSED)
+    missed = await store.operations.get(plain.id)
+    assert missed is not None
+    assert missed.outcome is not None
+    assert missed.outcome.checked == MISSED
+    assert await sought() == [plain.id]
+    store.clock.advance(7200)
+    assert await sought() == []
+    store.clock.advance(-60)
+    with pytest.raises(Fenced):
+        await store.journal.found(plain, Checked(Checked.SEEN))
+    await store.journal.found(missed, Checked(Checked.SEEN))
+    assert await sought() == []
+    with pytest.raises(Fenced):
+        await store.journal.found(missed, Checked(Checked.SEEN))
+    (first, second) = [one for one in await store.audit.entries(newest_first=False) if one.kind == "seen"]
+    assert (first.data["checked"]["verdict"], second.data["checked"]["verdict"]) == (MISSED.verdict, Checked.SEEN)
+
+
 words = st.text(st.characters(codec="utf-8"), max_size=8)
 numbers = st.integers(0, MAX_SAFE_INTEGER)
 moments = st.datetimes(timezones=st.just(UTC))
@@ -266,6 +299,9 @@ goals = st.builds(
     staying=several(parts),
     source=words,
     captured=words,
+    mode=words,
+    streams=several(st.builds(Stream, words, st.sampled_from(Forwarding))),
+    doubted=several(words),
     ran=flags,
 )
 findings = st.builds(Finding, words, words, words, several(words))
@@ -279,17 +315,21 @@ outcomes = st.builds(
     unseen=several(words),
     traffic=st.none() | st.builds(Traffic, words, words, words),
     diagnosis=st.none() | st.builds(Diagnosis, several(findings)),
+    checked=st.none() | st.builds(Checked, words, words),
+    addresses=several(st.builds(Address, words, several(words), several(words))),
     by_hand=several(words),
     error=st.none() | words,
     back_up=st.none() | flags,
 )
 
 
+@settings(deadline=None)
 @given(outcomes)
 def test_an_outcome_survives_its_json(outcome: Outcome) -> None:
     assert from_plain(Outcome, json.loads(canonical(to_plain(outcome)))) == outcome
 
 
+@settings(deadline=None)
 @given(goals)
 def test_a_goal_survives_its_json(goal: Goal) -> None:
     assert from_plain(Goal, json.loads(canonical(to_plain(goal)))) == goal

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.checks import Check, Checked
+from lifecycle.configuration import CHECKED
 from lifecycle.kube.check import own_container
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
@@ -127,7 +128,7 @@ async def test_its_rights_are_asked_for_where_it_is_configured_and_what_runs_it_
     api.server.tokens["few"] = Identity("few", tuple(Role.of(rule) for rule in every))
     door = await open_door("few")
     assert await cluster_with(door, None).missing_rights(verb) == ()
-    wanted = CHECKING if verb in (Verb.START, Verb.RESTORE) else ()
+    wanted = CHECKING if verb in CHECKED else ()
     assert await cluster_with(door, ACTIVE).missing_rights(verb) == wanted
     with_it = [*every, *rules("check.yaml", "Role")]
     api.server.tokens["enough"] = Identity("enough", tuple(Role.of(rule) for rule in with_it))

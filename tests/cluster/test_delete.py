@@ -152,6 +152,7 @@ async def test_no_claim_goes_before_its_volume_was_seen_kept_and_nothing_is_aske
             "deployments",
             "persistentvolumeclaims",
             "persistentvolumes",
+            "volumesnapshotcontents",
         }
         assert not {verb for verb, kind in kinds if kind == "persistentvolumes"} - {"get", "list", "watch", "patch"}
 

@@ -1,0 +1,153 @@
+"""Snapshot sets on the real snapshotter and provisioner: cut, kept, and restored with the same bytes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.model import Verb
+from sandbox.slack import Message
+from tests.cluster.client import until
+from tests.cluster.conftest import Measured
+from tests.cluster.contents import OWN
+from tests.cluster.ground import Ground
+from tests.cluster.town import Box, Stopwatch, town
+from tests.cluster.trouble import Trouble, compacted, cut, killed, name_of
+from tests.e2e.town import Town, operation_in, words_of
+
+Json = dict[str, Any]
+Place = tuple[Town, Box]
+SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
+SAVED = {"nosqlvol-cass-set-0-0", "sqlvol-mysql-set-0-0", "logvol-log-set-0-0"}
+"""What a set has: the cache is left out."""
+
+pytestmark = [pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+async def place(ground: Ground, tmp_path: Path) -> AsyncIterator[Place]:
+    ground.own("whether somebody's storage cuts snapshots, and what is in them, is not known")
+    async with town(ground, tmp_path) as made:
+        await made[1].contents.fill()
+        yield made
+
+
+async def ordered(here: Town, words: str, says: str) -> str:
+    """The operation's id, once it has ended so."""
+    live = await here.operation(words_of(await here.types("bob", words)), "ops")
+    await here.until_says(live, says)
+    return operation_in(words_of(live))
+
+
+async def exchanged(here: Town, identity: str) -> Message:
+    """A restore in place that two people want."""
+    _, card = await here.asks("alice", f"restore staging {identity} because of bad data", "ops")
+    return await here.operation(await here.says_yes("carol", card, "staging"), "ops")
+
+
+async def folders(box: Box) -> dict[str, Path]:
+    """Where the bytes of each claim lie that is bound now."""
+    volumes = (await box.admin.get("/api/v1/persistentvolumes")).body["items"]
+    handles = {one["metadata"]["name"]: one["spec"]["csi"]["volumeHandle"] for one in volumes}
+    claims = (await box.admin.get(box.core("persistentvolumeclaims"))).body["items"]
+    return {
+        one["metadata"]["name"]: box.plane.volumes / handles[one["spec"]["volumeName"]]
+        for one in claims
+        if one["spec"].get("volumeName")
+    }
+
+
+async def own_bytes(box: Box) -> dict[str, bytes]:
+    """What the test wrote into each volume that a set has."""
+    return {claim: (folder / OWN).read_bytes() for claim, folder in (await folders(box)).items() if claim in SAVED}
+
+
+async def write_on(box: Box) -> dict[str, bytes]:
+    """Other bytes than before."""
+    for folder in (await folders(box)).values():
+        (folder / OWN).write_bytes((folder / OWN).read_bytes() + b" and more")
+    return await own_bytes(box)
+
+
+async def is_whole(box: Box, identity: str, wanted: dict[str, bytes]) -> None:
+    """Every member is ready, kept whatever its class says, and holds these bytes."""
+    found = (await box.admin.get(f"{SNAPSHOTS}/namespaces/{box.namespace}/volumesnapshots")).body["items"]
+    members = [one for one in found if one["metadata"]["labels"]["tml-bot/set"] == identity]
+    seen = {}
+    for one in members:
+        assert one["status"]["readyToUse"] is True
+        name = one["status"]["boundVolumeSnapshotContentName"]
+        content = (await box.admin.get(f"{SNAPSHOTS}/volumesnapshotcontents/{name}")).body
+        assert content["spec"]["deletionPolicy"] == "Retain"
+        folder = box.plane.volumes.parent / "snapshots" / content["status"]["snapshotHandle"]
+        seen[one["spec"]["source"]["persistentVolumeClaimName"]] = (folder / OWN).read_bytes()
+    assert seen == wanted
+
+
+async def test_a_cold_and_a_hot_set_hold_what_was_there_and_outlive_their_class(
+    place: Place, measured: Measured
+) -> None:
+    here, box = place
+    wanted = await own_bytes(box)
+    watch = Stopwatch(box)
+    hot = await ordered(here, "snapshot staging hot", "Cut a snapshot set of staging")
+    measured(watch.row("snapshot, hot, three volumes", Verb.SNAPSHOT, 3))
+    await is_whole(box, hot, wanted)
+    watch = Stopwatch(box)
+    cold = await ordered(here, "snapshot staging cold", "Cut a snapshot set of staging")
+    measured(watch.row("snapshot, cold, three volumes", Verb.SNAPSHOT))
+    await is_whole(box, cold, wanted)
+    await box.ready()
+
+
+async def test_in_place_and_back_with_the_same_bytes_each_time(place: Place, measured: Measured) -> None:
+    here, box = place
+    wanted = await own_bytes(box)
+    identity = await ordered(here, "snapshot staging cold", "Cut a snapshot set of staging")
+    since = await write_on(box)
+    watch = Stopwatch(box)
+    live = await exchanged(here, identity)
+    await here.until_says(live, "Restored in place staging")
+    measured(watch.row("restore in place, three volumes", Verb.RESTORE_IN_PLACE))
+    await box.ready()
+    assert await own_bytes(box) == wanted
+    safety = operation_in(words_of(live))
+    await is_whole(box, safety, since)
+    back = await exchanged(here, safety)
+    await here.until_says(back, "Restored in place staging")
+    assert await own_bytes(box) == since
+
+
+async def test_a_deleted_cluster_comes_back_at_the_set(place: Place, measured: Measured) -> None:
+    here, box = place
+    wanted = await own_bytes(box)
+    identity = await ordered(here, "snapshot staging cold", "Cut a snapshot set of staging")
+    await write_on(box)
+    _, card = await here.asks("alice", "delete staging because it moves", "ops")
+    live = await here.operation(await here.says_yes("carol", card, "staging"), "ops")
+    await here.until_says(live, "Deleted staging")
+    watch = Stopwatch(box)
+    await ordered(here, f"restore staging {identity}", "Restored staging")
+    measured(watch.row("restore from a set, six components", Verb.RESTORE))
+    await box.ready()
+    assert await own_bytes(box) == wanted
+
+
+@pytest.mark.parametrize("trouble", [killed, compacted, cut], ids=name_of)
+async def test_trouble_while_claims_are_exchanged_loses_nothing(
+    trouble: Trouble, place: Place, measured: Measured
+) -> None:
+    here, box = place
+    wanted = await own_bytes(box)
+    identity = await ordered(here, "snapshot staging cold", "Cut a snapshot set of staging")
+    await write_on(box)
+    watch = Stopwatch(box)
+    live = await exchanged(here, identity)
+    snapshots = f"{SNAPSHOTS}/namespaces/{box.namespace}/volumesnapshots"
+    await until(box.admin, snapshots, lambda answer: len(answer.body.get("items") or []) > len(SAVED))
+    await trouble(box)
+    await here.until_says(live, "Restored in place staging")
+    measured(watch.row(f"restore in place, {name_of(trouble)} in the middle", Verb.RESTORE_IN_PLACE))
+    await box.ready()
+    assert await own_bytes(box) == wanted

@@ -182,7 +182,8 @@ class ReasonMissing(Refused):
     code = "reason-missing"
 
     def __init__(self, approval: Approval) -> None:
-        line = f"/tml {approval.command or f'{approval.verb} {approval.cluster}'} because …"
+        typed = approval.command.partition(" because")[0] or f"{approval.verb} {approval.cluster}"
+        line = f"/tml {typed} because …"
         super().__init__(f"Say why, so that an approver can judge it: `{line}`.")
 
 

@@ -27,8 +27,10 @@ from bot.grammar import (
     normalised,
     parse,
 )
+from bot.removals import left_of
 from bot.views import answers
 from bot.views import approval as approval_views
+from bot.views import removals as removal_views
 from bot.views import snapshots as snapshot_views
 from bot.views.blocks import Message
 from lifecycle.approval import Approval, NoSuchApproval, is_same
@@ -302,13 +304,19 @@ class Desk:
         ]
         try:
             seen = await status.look(self.sites[cluster].cluster, running, earlier)
-        except NothingFound:
-            return await self._status_of_deleted(cluster)
+        except NothingFound as nothing:
+            return await self._status_of_nothing(cluster, nothing)
         return answers.status(cluster, seen, await self._link(running.id if running else None))
 
-    async def _status_of_deleted(self, cluster: str) -> Message:
-        """What is left of it, as it is seen now. Raises NothingFound where this bot did not delete it."""
+    async def _status_of_nothing(self, cluster: str, nothing: NothingFound) -> Message:
+        """What is left of it, as it is seen now. Raises NothingFound where nothing is."""
+        if stopped := await self.operations.removed(cluster):
+            taken = await left_of(stopped, self.sites[cluster].cluster)
+            return removal_views.removed(stopped, taken.observed, taken.missing)
         removal = await self.operations.last_removal(cluster)
+        if removal is None and nothing.claims:
+            last = await self.operations.latest(cluster)
+            return removal_views.taken_by_hand(cluster, nothing.claims, last)
         if removal is None:
             raise NothingFound(f"there is no TML workload in {self.sites[cluster].cluster.target}")
         left = await self.sites[cluster].cluster.picture(restore.draft(removal))
@@ -342,12 +350,18 @@ class Desk:
         try:
             async with asyncio.timeout(GLANCE):
                 word = await status.glance(site.cluster, last)
-        except NothingFound:
-            removal = await self.operations.last_removal(name)
-            word = f"deleted by {removal.id}, restorable" if removal else "nothing of it is there"
+        except NothingFound as nothing:
+            word = await self._word_for_nothing(name, nothing)
         except (ClusterError, Refused, TimeoutError) as trouble:
             word = f"cannot be read: {str(trouble) or 'no answer'}"
         return answers.Glance(name, site.settings.environment, word, running, last)
+
+    async def _word_for_nothing(self, name: str, nothing: NothingFound) -> str:
+        if stopped := await self.operations.removed(name):
+            return f"stopped and removed by {stopped.id}, `/tml start {name}` brings it back"
+        if removal := await self.operations.last_removal(name):
+            return f"deleted by {removal.id}, restorable"
+        return "removed, and not by this bot; its claims are there" if nothing.claims else "nothing of it is there"
 
     async def _way_to(self, operation: str | None) -> str | None:
         """The link in a refusal, which is given without it rather than not at all."""

@@ -17,7 +17,7 @@ from storage.operations import Operations
 
 log = structlog.get_logger(__name__)
 
-FOLLOWED = frozenset({Verb.START, Verb.RESTART})
+FOLLOWED = frozenset({Verb.START, Verb.RESTART, Verb.RETURN})
 """A stop that is late is seen by the next status; a start that is late is what people wait for."""
 
 BROKE = (

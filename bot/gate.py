@@ -9,10 +9,11 @@ from typing import Protocol
 
 from bot.access import Access, Role
 from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Snapshot, Start, Stop, parse
-from bot.settings import ClusterSettings
+from bot.removals import Left, left_of, lost, missing_in_words, plan_of_start
+from bot.settings import ClusterSettings, StopMode
 from lifecycle import configuration
 from lifecycle.approval import Approval, ApprovalState, check_place, is_same
-from lifecycle.decide import BACK, delete, in_place, phases_of, restart, restore, snapshot, start, stop
+from lifecycle.decide import BACK, delete, in_place, phases_of, remove, restart, restore, snapshot, start, stop
 from lifecycle.decide.preflight import absent
 from lifecycle.difference import difference
 from lifecycle.errors import (
@@ -22,6 +23,7 @@ from lifecycle.errors import (
     ClusterError,
     Deleted,
     HalfDeleted,
+    HalfRemoved,
     HalfRestored,
     MissingRights,
     NotAllowed,
@@ -29,6 +31,7 @@ from lifecycle.errors import (
     NothingToRestore,
     NotUnderstood,
     Refused,
+    Removed,
     Retryable,
     Unsafe,
 )
@@ -372,29 +375,54 @@ class Gate:
     async def _plan(self, change: Stop | Start | Restart | Delete | Snapshot) -> Plan:
         """Of a cluster that can be discovered."""
         cluster = self._sites[change.cluster].cluster
-        discovery = await self._discovered(change.cluster)
+        left = None
+        if isinstance(change, Start):
+            left = await self._left_for(change)
+            if left and left.is_written_down:
+                return await self._plan_of_start(change, left)
+        discovery = await self._discovered(change.cluster, left)
         last = await self._operations.latest(change.cluster)
-        found = replace(discovery, absent=absent(discovery, last.goal.topology if last else ()))
-        if isinstance(change, Start | Delete | Snapshot):
+        gone = (*absent(discovery, last.goal.topology if last else ()), *(missing_in_words(left) if left else ()))
+        found = replace(discovery, absent=gone)
+        removes = isinstance(change, Stop) and self._removes(change)
+        if removes or isinstance(change, Start | Delete | Snapshot):
             await self._refuse_half_restored(change, discovery)
-        if isinstance(change, Delete):
-            await self._require_rights(cluster, Verb.DELETE)  # what a delete concerns cannot be read without them
+        if isinstance(change, Delete) or (isinstance(change, Stop) and removes):
+            return self._planned(await self._goal_of_removal(change, found, last), found, last)
+        if isinstance(change, Start):
             await self._refuse_half_deleted(change, discovery)
-            inventory = replace(await cluster.inventory(found), streams=await cluster.log_streams(found))
-            goal = delete.goal(found, inventory, keeps_services=self._keeps_services(change))
-            goal = snapshot.as_far_as_possible(goal, found, inventory, self._unsaved(change), ended_how(last))
-        elif isinstance(change, Snapshot):
+        if isinstance(change, Restart):
+            with suppress(ClusterError):  # what cannot be looked at keeps no restart away
+                await self._refuse_half_removed(change.cluster)
+        if isinstance(change, Snapshot):
             goal = await self._set_goal(change, found, last)
-        else:
-            if isinstance(change, Start):
-                await self._refuse_half_deleted(change, discovery)
-            goal = await self._goal(change, found, last)
-            await self._require_rights(cluster, goal.verb)
-            if isinstance(change, Stop) and self._takes_set(change):
-                await self._require_rights(cluster, Verb.SNAPSHOT)
-                goal = snapshot.on_the_way(goal, found, await cluster.inventory(found), self._unsaved(change))
-        doubted = configuration.doubted(last, discovery.observed.claims)
-        return plan(replace(goal, mode=discovery.mode, doubted=doubted), found)
+            return self._planned(goal, found, last)
+        goal = await self._goal(change, found, last)
+        await self._require_rights(cluster, goal.verb)
+        if isinstance(change, Stop) and self._takes_set(change):
+            await self._require_rights(cluster, Verb.SNAPSHOT)
+            goal = snapshot.on_the_way(goal, found, await cluster.inventory(found), self._unsaved(change))
+        return self._planned(goal, found, last)
+
+    def _planned(self, goal: Goal, found: Discovery, last: Operation | None) -> Plan:
+        """With what has to be known at the end to say whether the API configuration is there."""
+        doubted = configuration.doubted(last, found.observed.claims)
+        return plan(replace(goal, mode=found.mode, doubted=doubted), found)
+
+    async def _goal_of_removal(self, change: Stop | Delete, found: Discovery, last: Operation | None) -> Goal:
+        """Of a delete, or a stop that removes: what it concerns cannot be read without the rights to it."""
+        cluster = self._sites[change.cluster].cluster
+        await self._require_rights(cluster, Verb.DELETE if isinstance(change, Delete) else Verb.REMOVE)
+        await self._refuse_half_deleted(change, found)
+        await self._refuse_half_removed(change.cluster)
+        keeps = self._keeps_services(change)
+        if isinstance(change, Delete):
+            inventory = replace(await cluster.inventory(found), streams=await cluster.log_streams(found))
+            goal = delete.goal(found, inventory, keeps_services=keeps)
+            return snapshot.as_far_as_possible(goal, found, inventory, self._unsaved(change), ended_how(last))
+        self._refuse_set(change, found)
+        remembered = await self._operations.remembered_counts(change.cluster)
+        return remove.goal(found, await cluster.parts(found), remembered, keeps_services=keeps)
 
     async def _set_goal(self, change: Snapshot, found: Discovery, last: Operation | None) -> Goal:
         cluster = self._sites[change.cluster].cluster
@@ -416,17 +444,91 @@ class Gate:
         configured = self._sites[change.cluster].settings.snapshot_on_stop
         return configured if change.snapshot is None else change.snapshot
 
-    async def _discovered(self, name: str) -> Discovery:
-        """Raises Deleted where there is nothing because the bot removed it."""
+    def _refuse_set(self, change: Stop, found: Discovery) -> None:
+        """One operation does not both take a set and remove, and none may be left out silently."""
+        runs = any(found.observed[workload].is_present for workload in found.workloads)
+        if change.snapshot or (runs and self._takes_set(change)):
+            raise NotUnderstood(
+                f"One stop takes a snapshot set or removes, not both. First `/tml stop {change.cluster} --snapshot`, "
+                f"then `/tml stop {change.cluster} --remove`; or add `--no-snapshot`."
+            )
+
+    def _removes(self, change: Stop) -> bool:
+        return change.removes or self._sites[change.cluster].settings.stop_mode is StopMode.REMOVE
+
+    async def _left_for(self, change: Start) -> Left | None:
+        """What is left of a cluster that an earlier stop removed; None where none did, or it was brought back."""
+        removal = await self._operations.removed(change.cluster)
+        if removal is None and change.overwrites:
+            raise NotUnderstood(
+                f"`--overwrite` is for a start after `stop --remove`, and nothing of {change.cluster} is removed. "
+                f"Did you mean: /tml start {change.cluster}"
+            )
+        if removal is None:
+            return None
+        cluster = self._sites[change.cluster].cluster
+        await self._require_rights(cluster, Verb.RETURN)
+        left = await left_of(removal, cluster)
+        if change.overwrites and not left.is_written_down:
+            raise Unsafe(f"the capture of {removal.id} is not there, or not whole: there is nothing to overwrite with")
+        return left
+
+    async def _plan_of_start(self, change: Start, left: Left) -> Plan:
+        """Of a cluster that the bot's own record knows, with what is there compared to it."""
+        last = await self._operations.latest(change.cluster)
+        try:
+            return await plan_of_start(left, self._sites[change.cluster].cluster, change, last)
+        except AlreadyRunning as refusal:
+            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.START, Verb.RETURN)) from None
+
+    async def _discovered(self, name: str, left: Left | None = None) -> Discovery:
+        """Raises Deleted or Removed where there is nothing because the bot took it away.
+
+        ``left`` is what is left for a start that has no capture to bring it back from.
+        """
         try:
             return await self._sites[name].cluster.discover()
-        except NothingFound:
-            removal = await self._operations.last_removal(name)
-            if removal is None:
-                raise
-            raise Deleted(removal) from None
+        except NothingFound as nothing:
+            if left:
+                raise Unsafe(lost(left)) from None
+            if removal := await self._operations.removed(name):
+                raise Removed(removal) from None
+            if removal := await self._operations.last_removal(name):
+                raise Deleted(removal) from None
+            raise await self._taken_by_hand(name, nothing) from None
 
-    async def _refuse_half_deleted(self, change: Start | Delete, discovery: Discovery) -> None:
+    async def _taken_by_hand(self, name: str, nothing: NothingFound) -> NothingFound:
+        """Where the claims are still there somebody ran the vendor's stop script, or did the same."""
+        if not nothing.claims:
+            return nothing
+        last = await self._operations.latest(name)
+        missing = ", ".join(str(workload.ref) for workload in last.goal.topology) if last else "every workload"
+        return NothingFound(
+            f"{name} was removed, and not by this bot: {len(nothing.claims)} claims are there ("
+            f"{', '.join(claim.name for claim in nothing.claims)}), and no capture says how the rest was. "
+            f"Missing: {missing}. Make it again with what made it (the vendor's start script): it finds its claims "
+            "by their names.",
+            nothing.claims,
+        )
+
+    async def _refuse_removed(self, change: Restore) -> None:
+        """A restore would make what was there before; only where nothing says how it was last is a set better."""
+        removal = await self._operations.removed(change.cluster)
+        if removal is None:
+            return
+        if not change.of or (await left_of(removal, self._sites[change.cluster].cluster)).is_written_down:
+            raise Removed(removal)
+
+    async def _refuse_half_removed(self, name: str) -> None:
+        """A start brings back the newest removal only, so another one must not come between."""
+        removal = await self._operations.removed(name)
+        if removal is None:
+            return
+        left = await left_of(removal, self._sites[name].cluster)
+        if left.missing and left.is_written_down:
+            raise HalfRemoved(removal)
+
+    async def _refuse_half_deleted(self, change: Stop | Start | Delete, discovery: Discovery) -> None:
         """A restore brings back the last removal only, so another one must not come between.
 
         And a start would run what is left without what it mounts. What cannot be looked at keeps no start away.
@@ -437,13 +539,13 @@ class Gate:
         try:
             observed = await self._sites[change.cluster].cluster.picture(restore.draft(removal))
         except ClusterError:
-            if isinstance(change, Delete):
+            if not isinstance(change, Start):
                 raise
             return
         if restore.is_missing(removal, observed):
             raise HalfDeleted(removal)
 
-    async def _refuse_half_restored(self, change: Start | Delete | Snapshot, discovery: Discovery) -> None:
+    async def _refuse_half_restored(self, change: Change, discovery: Discovery) -> None:
         """What starts without its claim makes an empty one, and a set or a delete would have a part only."""
         left = await self._operations.half_restored(change.cluster)
         if left and in_place.is_missing(left, discovery.observed):
@@ -451,6 +553,7 @@ class Gate:
 
     async def _plan_of_return(self, change: Restore) -> Plan:
         """Of a cluster that the bot's own record knows: in Kubernetes nothing of it may be left."""
+        await self._refuse_removed(change)
         if change.of:
             return await self._plan_of_set(change)
         removal = await self._operations.last_removal(change.cluster)
@@ -508,11 +611,11 @@ class Gate:
     async def _require_rights(self, cluster: Cluster, verb: Verb) -> None:
         if missing := await cluster.missing_rights(verb):
             raise MissingRights(
-                f"Kubernetes does not let the bot {verb} in {cluster.target.namespace}. Missing: "
+                f"Kubernetes does not let the bot {verb.words} in {cluster.target.namespace}. Missing: "
                 f"{', '.join(str(right) for right in missing)}. Grant it (see deploy/rbac), then try again."
             )
 
-    def _keeps_services(self, change: Delete) -> bool:
+    def _keeps_services(self, change: Stop | Delete) -> bool:
         configured = self._sites[change.cluster].settings.keep_services
         return configured if change.keeps_services is None else change.keeps_services
 
@@ -521,6 +624,7 @@ class Gate:
         try:
             match change:
                 case Stop():
+                    _refuse_options(change)
                     return stop.goal(discovery)
                 case Start():
                     remembered = await self._operations.remembered_counts(change.cluster)
@@ -530,7 +634,7 @@ class Gate:
         except AlreadyStopped as refusal:
             raise AlreadyStopped(f"{change.cluster} is {refusal}", ended_so(last, Verb.STOP)) from None
         except AlreadyRunning as refusal:
-            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.START)) from None
+            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.START, Verb.RETURN)) from None
 
     async def _propose(self, request: Request, command: Change, made: Plan) -> Proposal:
         while True:
@@ -609,6 +713,16 @@ def _keys(made: Plan, action: Action) -> frozenset[str]:
     return frozenset(step.key for wave in made.waves for step in wave if step.action is action)
 
 
-def ended_so(last: Operation | None, verb: Verb) -> Operation | None:
+def _refuse_options(change: Stop) -> None:
+    """A stop that only scales gives no address up, and must not pass for one that does."""
+    if change.keeps_services is not None:
+        option = "--keep-services" if change.keeps_services else "--release-services"
+        raise NotUnderstood(
+            f"`{option}` goes with `--remove`: a stop without it leaves every Service where it is. "
+            f"Did you mean: /tml stop {change.cluster} --remove {option}"
+        )
+
+
+def ended_so(last: Operation | None, *verbs: Verb) -> Operation | None:
     """The operation if it is why the cluster is there; None when somebody did it without the bot."""
-    return last if last and last.verb is verb and last.state is State.DONE else None
+    return last if last and last.verb in verbs and last.state is State.DONE else None

@@ -24,6 +24,8 @@ SNAPSHOT = "--snapshot"
 NO_SNAPSHOT = "--no-snapshot"
 KEPT = "kept"
 """In place of a set's id: the volumes that a delete kept."""
+REMOVE = "--remove"
+OVERWRITE = "--overwrite"
 BECAUSE = frozenset({"because", "because:", "-", "--"})
 """Words after which everything is the reason; a lone dash is how people separate one."""
 
@@ -47,20 +49,29 @@ class Status:
 
 @dataclass(frozen=True)
 class Stop:
-    """Take a cluster down, its volumes kept; ``snapshot`` None: as the cluster's configuration says."""
+    """Take a cluster down, its volumes kept; ``removes``: its objects go, too.
+
+    ``snapshot``, and ``keeps_services`` of one that removes: None is as the cluster's configuration says.
+    """
 
     cluster: str
     reason: str = ""
     snapshot: bool | None = None
+    removes: bool = False
+    keeps_services: bool | None = None
 
 
 @dataclass(frozen=True)
 class Start:
-    """``counts`` are the replicas that were typed; 0 leaves a component down."""
+    """``counts`` are the replicas that were typed; 0 leaves a component down.
+
+    ``overwrites``: what is otherwise than it was when it was removed becomes so again.
+    """
 
     cluster: str
     reason: str = ""
     counts: Mapping[Component, int] = field(default_factory=dict)
+    overwrites: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,9 +229,10 @@ _AS_TYPED_BY_HAND = {**_FULL_WIDTH, **dict.fromkeys(map(ord, _ZERO_WIDTH))}
 _COUNT = re.compile(r"[a-z]+=[0-9]{1,2}")
 _COMPONENTS: Mapping[str, Component] = {component.value: component for component in Component}
 _TEMPERATURES: Mapping[str, Temperature] = {one.value: one for one in Temperature}
-_VERBS: Mapping[str, Verb] = {verb.value: verb for verb in Verb}
+_VERBS: Mapping[str, Verb] = {verb.value: verb for verb in Verb if verb.words == verb}
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
-    Verb.STOP: (SNAPSHOT, NO_SNAPSHOT),
+    Verb.STOP: (SNAPSHOT, NO_SNAPSHOT, REMOVE, KEEP_SERVICES, RELEASE_SERVICES),
+    Verb.START: (OVERWRITE,),
     Verb.RESTART: (DOWNTIME,),
     Verb.DELETE: (KEEP_SERVICES, RELEASE_SERVICES),
 }
@@ -469,18 +481,32 @@ def _guess_plan(verb: str, line: _Line) -> str:
 
 
 def _stop(line: _Line) -> Stop:
-    cluster, snapshot = _cluster(line), _one_of(line, SNAPSHOT, NO_SNAPSHOT)
-    return Stop(cluster, _free_reason(line), snapshot)
+    cluster, snapshot, removes, keeps = _cluster(line), None, False, None
+    while line.next in _OPTIONS[Verb.STOP]:
+        if line.next == REMOVE:
+            removes = True
+            line.take(REMOVE)
+        elif line.next in (SNAPSHOT, NO_SNAPSHOT):
+            snapshot = _either(line, SNAPSHOT, NO_SNAPSHOT, snapshot)
+        else:
+            keeps = _either(line, KEEP_SERVICES, RELEASE_SERVICES, keeps)
+    return Stop(cluster, _free_reason(line), snapshot, removes, keeps)
 
 
 def _one_of(line: _Line, yes: str, no: str) -> bool | None:
     """Which of two options stands here, None where neither does."""
     found = None
     while line.next in (yes, no):
-        if found is not None:
-            raise NotUnderstood(f"Give one of {yes} and {no}, once.")
-        found = line.next == yes
-        line.take(line.next)
+        found = _either(line, yes, no, found)
+    return found
+
+
+def _either(line: _Line, yes: str, no: str, said: bool | None) -> bool:
+    """Which of the two stands here; ``said`` is what was typed of them before."""
+    if said is not None:
+        raise NotUnderstood(f"Give one of {yes} and {no}, once.")
+    found = line.next == yes
+    line.take(line.next)
     return found
 
 
@@ -499,8 +525,12 @@ def _snapshots(line: _Line) -> Snapshots:
 
 
 def _start(line: _Line) -> Start:
-    cluster, counts = _cluster(line), {}
-    while not line.reason_begins and "=" in line.next:
+    cluster, counts, overwrites = _cluster(line), {}, False
+    while not line.reason_begins and ("=" in line.next or line.next == OVERWRITE):
+        if line.next == OVERWRITE:
+            overwrites = True
+            line.take(OVERWRITE)
+            continue
         component, count = _count(line)
         if component in counts:
             raise NotUnderstood(f"There are two counts for {component}; give one.")
@@ -508,7 +538,7 @@ def _start(line: _Line) -> Start:
         line.take(line.next)
     if line.next in _COMPONENTS:
         raise NotUnderstood(f"How many of {line.next}? A count is written {line.next}=N. {_as_reason(line)}")
-    return Start(cluster, _free_reason(line), counts)
+    return Start(cluster, _free_reason(line), counts, overwrites)
 
 
 def _count(line: _Line) -> tuple[Component, int]:
@@ -628,20 +658,21 @@ USAGES: tuple[Usage, ...] = (
     ),
     Usage(
         "stop",
-        "stop CLUSTER [--snapshot|--no-snapshot] [because REASON]",
-        "Takes every component down, in order; volumes stay. With --snapshot they are cut while it is down.",
+        "stop CLUSTER [--snapshot|--no-snapshot] [--remove [--keep-services|--release-services]] [because REASON]",
+        "Takes every component down, in order; volumes stay. With --snapshot they are cut while it is down; "
+        "--remove takes the objects away, too, until the start.",
         (
             "stop prod",
             "stop prod because of the network maintenance",
-            "stop prod network maintenance",
+            "stop prod --remove network maintenance",
             "stop prod --snapshot because of the upgrade",
         ),
         _stop,
     ),
     Usage(
         "start",
-        "start CLUSTER [COMPONENT=N ...] [because REASON]",
-        "Brings every component back to the count it had, or to N.",
+        "start CLUSTER [COMPONENT=N ...] [--overwrite] [because REASON]",
+        "Brings every component back to the count it had, or to N; after stop --remove also the objects.",
         ("start prod", "start prod reporting=1 nosql=3", "start prod reporting=1 because the maintenance is over"),
         _start,
     ),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -57,6 +58,13 @@ class SettingsError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class StopMode(StrEnum):
+    """What a stop does besides taking the components down."""
+
+    SCALE = "scale"
+    REMOVE = "remove"
+
+
 @dataclass(frozen=True)
 class ClusterSettings:
     """One TML cluster: where it is, who may do what to it, where it is told.
@@ -77,13 +85,14 @@ class ClusterSettings:
     approval: Mapping[str, Terms] = field(default_factory=lambda: UNCONFIGURED)
     """By verb, what needs the yes of others; a verb that is not in it needs none."""
     keep_services: bool = True
-    """Whether a delete leaves Services, and so the gateway's address, where they are."""
+    """Whether a delete, or a stop that removes, leaves Services, and so the gateway's address, where they are."""
     unsaved: frozenset[Component] = frozenset({Component.CACHE})
     """Components whose volumes are in no snapshot set."""
     snapshot_on_stop: bool = False
     """Whether a stop takes a set while everything is down."""
     configuration_check: Check | None = None
     """What shows that the API configuration is there; without it that cannot be seen."""
+    stop_mode: StopMode = StopMode.SCALE
 
     @property
     def is_production(self) -> bool:
@@ -245,6 +254,12 @@ def _yes_or_no(value: object) -> bool:
     return value
 
 
+def _stop_mode(value: object) -> StopMode:
+    if value not in list(StopMode):
+        raise ValueError(f"expected {' or '.join(StopMode)}, got {_shown(value)}")
+    return StopMode(str(value))
+
+
 def _port(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
         raise ValueError(f"expected a port between 0 and 65535, got {_shown(value)}")
@@ -378,6 +393,14 @@ class _Cluster(_Written):
     snapshot_on_stop: YesOrNo = False
     components: dict[Annotated[str, BeforeValidator(_component_name)], _Component] = Field(default_factory=dict)
     configuration_check: _Check | None = None
+    stop_mode: Annotated[StopMode, BeforeValidator(_stop_mode)] = StopMode.SCALE
+
+    @field_validator("stop_mode")
+    @classmethod
+    def _one_at_a_time(cls, mode: StopMode, info: ValidationInfo) -> StopMode:
+        if mode is StopMode.REMOVE and info.data.get("snapshot_on_stop"):
+            raise ValueError("a stop that removes takes no snapshot set: drop this, or snapshot_on_stop")
+        return mode
 
 
 class _File(_Written):
@@ -403,6 +426,7 @@ def _cluster(name: str, written: _Cluster, file: _File) -> ClusterSettings:
         keep_services=is_production(written.environment) if written.keep_services is None else written.keep_services,
         unsaved=_unsaved(written.components),
         snapshot_on_stop=written.snapshot_on_stop,
+        stop_mode=written.stop_mode,
     )
 
 

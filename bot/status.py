@@ -11,6 +11,8 @@ from lifecycle.ports import Cluster
 from lifecycle.topology import arranged
 
 RUNNING = "running"
+HALF_REMOVED = "half removed"
+"""Some of its objects are gone."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,14 @@ class Status:
     last: Operation | None
     drift: tuple[str, ...]
     diagnosis: Diagnosis
+    absent: tuple[str, ...] = ()
+    """What should be there and is not, in words."""
 
     @property
     def word(self) -> str:
         """The cluster in a word."""
+        if self.absent and not self.running:
+            return HALF_REMOVED
         return said(_word(self.lines), self.last, self.discovery)
 
 
@@ -65,6 +71,8 @@ def _word(lines: Iterable[Line]) -> str:
 async def glance(cluster: Cluster, last: Operation | None) -> str:
     """The cluster in a word; ``last`` is its newest operation."""
     discovery = await cluster.discover()
+    if absent(discovery, last.goal.topology if last else ()):
+        return HALF_REMOVED
     return said(_word(_lines(discovery)), last, discovery)
 
 
@@ -80,7 +88,8 @@ async def look(cluster: Cluster, running: Operation | None, earlier: Sequence[Op
     if unready and running is None:
         diagnosis = await cluster.diagnose(arranged(discovery.workloads), unready)
     drift = () if running else drifted(discovery, lines, earlier)
-    return Status(discovery, lines, running, earlier[0] if earlier else None, drift, diagnosis)
+    gone = absent(discovery, earlier[0].goal.topology if earlier else ())
+    return Status(discovery, lines, running, earlier[0] if earlier else None, drift, diagnosis, gone)
 
 
 def _lines(discovery: Discovery) -> tuple[Line, ...]:
@@ -105,8 +114,8 @@ def _against(last: Operation, line: Line) -> list[str]:
     workload, state, wanted = line.workload, line.state, last.goal.counts[line.workload.ref]
     if not last.goal.is_ours(last.goal.topology[workload.ref], state):
         return [f"{workload.ref} is another object than the one {last.id} worked on"]
-    if last.verb is Verb.STOP and state.is_up:
+    if last.verb in (Verb.STOP, Verb.REMOVE) and state.is_up:
         return [f"{workload.label} has {state.replicas} replicas, though {last.id} stopped it"]
-    if last.verb is not Verb.STOP and state.replicas != wanted:
+    if last.verb not in (Verb.STOP, Verb.REMOVE) and state.replicas != wanted:
         return [f"{workload.label} has {state.replicas} replicas, {last.id} left it with {wanted}"]
     return []

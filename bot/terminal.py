@@ -113,6 +113,7 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     except (ClusterError, Refused) as error:
         return tell_problem(where, str(error))
     say(f"{where}: ok, {len(found.workloads)} workloads in {found.target}")
+    await _tell_wider(f"{where}: stop --remove", cluster, "remove.yaml", Verb.REMOVE)
     await _tell_wider(f"{where}: snapshots", cluster, "snapshot.yaml", Verb.SNAPSHOT)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     return 0

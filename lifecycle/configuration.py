@@ -6,7 +6,7 @@ from lifecycle.model import Claim, Component, Verb
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.snapshots import Clone
 
-CHECKED = frozenset({Verb.START, Verb.RESTORE, Verb.RESTORE_IN_PLACE})
+CHECKED = frozenset({Verb.START, Verb.RETURN, Verb.RESTORE, Verb.RESTORE_IN_PLACE})
 """What the configured check is run after."""
 NOT_SEEN = "running, configuration NOT seen"
 """The end of a start or a restore until the check has passed."""
@@ -64,7 +64,7 @@ def _has_seen(operation: Operation) -> bool:
 
 def is_due(goal: Goal, claims: Iterable[Claim]) -> bool:
     """Whether an operation's end has to say if the configuration is there."""
-    if goal.verb is Verb.START:
+    if goal.verb in (Verb.START, Verb.RETURN):
         return bool(unseen(goal, claims))
     return goal.verb in CHECKED and goal.ran
 

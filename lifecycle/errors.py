@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lifecycle.model import Claim
     from lifecycle.operation import Operation
 
 
@@ -46,9 +49,13 @@ class ClusterBusy(Refused):
 
 
 class NothingFound(Refused):
-    """The namespace holds no TML workload, or none that can be read."""
+    """The namespace holds no TML workload, or none that can be read; ``claims`` are those that were one's."""
 
     code = "nothing-found"
+
+    def __init__(self, message: str, claims: "Sequence[Claim]" = ()) -> None:
+        super().__init__(message)
+        self.claims = tuple(claims)
 
 
 class CountsUnknown(Refused):
@@ -94,6 +101,31 @@ class HalfRestored(Refused):
             f"`/tml restore {restore.cluster} {restore.goal.chosen}` goes on with it."
         )
         self.restore = restore
+
+
+class Removed(Refused):
+    """A stop with --remove took the cluster away; ``removal`` is the operation that did, and that a start undoes."""
+
+    code = "removed"
+
+    def __init__(self, removal: "Operation") -> None:
+        super().__init__(
+            f"{removal.cluster} was stopped and removed by {removal.id}. `/tml start {removal.cluster}` brings it back."
+        )
+        self.removal = removal
+
+
+class HalfRemoved(Refused):
+    """A part of what a stop with --remove took away is not back yet."""
+
+    code = "half-removed"
+
+    def __init__(self, removal: "Operation") -> None:
+        super().__init__(
+            f"{removal.cluster} is half removed: {removal.id} removed a part of it. "
+            f"`/tml start {removal.cluster}` brings all of it back, as it was; after that, ask again."
+        )
+        self.removal = removal
 
 
 class NothingToRestore(Refused):

@@ -98,7 +98,8 @@ class Execution:
                     await self._save(phase)
                     if not rest:
                         return await self.journal.finished(self.operation, await self._outcome(None, watch))
-                    self.operation = await self.journal.passed(self.operation, rest[0].name)
+                    capture = self.observed.capture if self.observed else ""
+                    self.operation = await self.journal.passed(self.operation, rest[0].name, capture)
 
     async def _failure_of(self, phase: Phase, watch: Watch) -> Outcome | None:
         """Go through the phase; None when its end was SEEN."""
@@ -287,7 +288,9 @@ class Execution:
     def _serves(self) -> bool:
         """Whether the gateway is to answer at the end."""
         verb = self.operation.verb
-        return verb in (Verb.START, Verb.RESTART) or (verb in AS_IT_WAS and self.operation.goal.ran)
+        if verb in AS_IT_WAS:
+            return self.operation.goal.ran
+        return verb in (Verb.START, Verb.RESTART, Verb.RETURN)
 
 
 def stamps(goal: Goal, observed: Observed) -> list[int]:

@@ -1,5 +1,6 @@
 """What a TML cluster is, as values: workloads, pods, claims and what was seen of them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +17,20 @@ class Verb(StrEnum):
     RESTORE = "restore"
     SNAPSHOT = "snapshot"
     RESTORE_IN_PLACE = "restore-in-place"
+    REMOVE = "remove"
+    """A stop with --remove."""
+    RETURN = "return"
+    """A start of what that took away."""
+
+    @property
+    def words(self) -> str:
+        """What people call it; what they type is a stop, a start or a restore."""
+        longer = {
+            Verb.REMOVE: "stop and remove",
+            Verb.RETURN: "start",
+            Verb.RESTORE_IN_PLACE: "restore in place",
+        }
+        return longer.get(self, self.value)
 
 
 class Component(StrEnum):
@@ -32,6 +47,9 @@ class Component(StrEnum):
 
 DATABASES = frozenset({Component.NOSQL, Component.SQL})
 """Components whose containers lose work when they are killed instead of stopped (domain, section 5)."""
+
+CLAIM_NAME = re.compile(r"(?P<component>nosql|log|sql|cache|reporting)vol-(?P<set>.+)-\d+")
+"""A claim of the vendor's, by the StatefulSet that it is of (domain, section 1)."""
 
 KILLED = 137
 """The exit code of a container that was still running when its grace period ended (128 + SIGKILL)."""
@@ -190,6 +208,8 @@ class WorkloadState:
     """The id of the operation whose restart the pod template bears."""
     made_by: str = ""
     """The id of the operation that made the object from a capture."""
+    written_by: str = ""
+    """The id of the operation that wrote to the object last."""
     pods: tuple[Pod, ...] = ()
 
     @property
@@ -236,6 +256,8 @@ class Claim:
     made_by: str = ""
     mounted_by: tuple[str, ...] = ()
     """The pods, of whatever workload, that mount it."""
+    goes_with: tuple[str, ...] = ()
+    """The uids of its owners: Kubernetes removes it with the last of them."""
 
     TERMINATING = "Terminating"
 
@@ -335,6 +357,19 @@ class Part:
     uid: str
     made_by: str = ""
     addresses: tuple[str, ...] = ()
+    written_by: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """In which fields an object is not as it was captured; never what is in them.
+
+    ``fixed`` are those of them that Kubernetes lets nobody change.
+    """
+
+    ref: Ref
+    fields: tuple[str, ...]
+    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -437,6 +472,7 @@ class Action(StrEnum):
     KEEP = "keep"
     REMOVE = "remove"
     MAKE = "make"
+    OVERWRITE = "overwrite"
     REBIND = "rebind"
     GIVE_BACK = "give-back"
 
@@ -536,5 +572,7 @@ class Discovery:
     strange: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     """What should be there and is not, in words: see preflight.absent."""
+    orphans: tuple[Claim, ...] = ()
+    """Claims that are a TML component's by their names, and whose StatefulSet is not there."""
     unread: tuple[str, ...] = ()
     """Kinds that may own replica counts and that the bot has no right to list."""

@@ -44,6 +44,7 @@ class Source(StrEnum):
     DATABASE = "remembered by the bot"
     DECLARED = "declared by cm"
     CAPTURED = "captured by the delete"
+    TAKEN = "captured by the stop"
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,14 @@ class Goal:
     """What a delete keeps for each claim, and a restore binds again: each with the claim that it is for."""
     staying: tuple[Part, ...] = ()
     """Parts that a delete leaves, and that a restore finds there; named to people."""
+    overwritten: tuple[Ref, ...] = ()
+    """What is there otherwise than captured, and is to become as captured again."""
+    resting: Mapping[Ref, int] = field(default_factory=dict)
+    """Of a removal: what the workloads that were at zero had before."""
     source: str = ""
-    """Of a restore: the operation whose capture it brings back."""
+    """Of what brings back: the operation whose capture it is."""
     captured: str = ""
-    """Of a restore: the sha256 that the capture has to have."""
+    """Of what brings back: the sha256 that the capture has to have."""
     mode: str = ""
     """TMG_CLUSTER_MODE: whether the API configuration has another source than the volume of sql."""
     streams: tuple[Stream, ...] = ()
@@ -112,7 +117,8 @@ class Goal:
     @property
     def is_wide(self) -> bool:
         """Whether more than workloads, pods and claims has to be watched."""
-        return self.verb in (Verb.DELETE, Verb.RESTORE, Verb.RESTORE_IN_PLACE) or self.cutting is not None
+        wide = (Verb.DELETE, Verb.RESTORE, Verb.RESTORE_IN_PLACE, Verb.REMOVE, Verb.RETURN)
+        return self.verb in wide or self.cutting is not None
 
     @property
     def cloned_by(self) -> str:

@@ -62,9 +62,9 @@ class Plan:
             self.goal.topology[step.ref].component for wave in self.waves for step in wave if step.action in SCALING
         }
         match self.verb:
-            case Verb.STOP | Verb.DELETE if Component.TM in touched:
+            case Verb.STOP | Verb.REMOVE | Verb.DELETE if Component.TM in touched:
                 return OnTraffic.STOPS
-            case Verb.START | Verb.RESTORE if touched & SERVING:
+            case Verb.START | Verb.RETURN | Verb.RESTORE if touched & SERVING:
                 return OnTraffic.COMES_BACK
             case Verb.RESTART if touched & SERVING:
                 return OnTraffic.INTERRUPTED
@@ -114,9 +114,9 @@ def plan(goal: Goal, discovery: Discovery) -> Plan:
     )
 
 
-def plan_of_return(goal: Goal, target: Target, observed: Observed) -> Plan:
-    """The plan for a restore: there may be nothing left to discover."""
-    return Plan(goal.verb, target, goal, all_waves(goal, observed), uids(goal, observed))
+def plan_of_return(goal: Goal, target: Target, observed: Observed, warnings: tuple[str, ...] = ()) -> Plan:
+    """The plan for what brings back: there may be nothing left to discover."""
+    return Plan(goal.verb, target, goal, all_waves(goal, observed), uids(goal, observed), warnings)
 
 
 def with_inventory(goal: Goal, observed: Observed) -> Observed:

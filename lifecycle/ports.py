@@ -1,6 +1,6 @@
 """What the loop needs from the outside: a cluster, a journal, a clock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +8,22 @@ from typing import Protocol
 
 from lifecycle.checks import Checked
 from lifecycle.errors import ClusterError
-from lifecycle.model import Diagnosis, Discovery, Exit, Inventory, Observed, Step, Stream, Target, Traffic, Verb
+from lifecycle.model import (
+    Diagnosis,
+    Difference,
+    Discovery,
+    Exit,
+    Inventory,
+    Observed,
+    Owner,
+    Part,
+    Ref,
+    Step,
+    Stream,
+    Target,
+    Traffic,
+    Verb,
+)
 from lifecycle.operation import Goal, Operation, Outcome
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.topology import Topology
@@ -77,6 +92,18 @@ class Cluster(Protocol):
 
     async def inventory(self, discovery: Discovery) -> Inventory:
         """What belongs to the cluster beside its workloads, read once."""
+
+    async def parts(self, discovery: Discovery) -> tuple[Part, ...]:
+        """The same without the volumes, which are in no namespace and need rights of their own."""
+
+    async def differences(self, goal: Goal, refs: Sequence[Ref]) -> tuple[Difference, ...]:
+        """Which of these objects are not as in the goal's capture; Kubernetes' own fields and our marks do not count.
+
+        Of what is in a Secret no more than the keys is told. What is not there differs in nothing.
+        """
+
+    async def owners(self, refs: Sequence[Ref]) -> Mapping[Ref, tuple[Owner, ...]]:
+        """Whoever scales workloads of these names, whether or not they are there."""
 
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         """Which streams of the log service are forwarded; unknown is what cannot be read, and never an error of it."""
@@ -169,8 +196,8 @@ class Journal(Protocol):
     async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
         """The set was SEEN ready to restore from; recorded once."""
 
-    async def passed(self, operation: Operation, following: str) -> Operation:
-        """The phase's end was SEEN: the row moves on to the phase ``following``."""
+    async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
+        """The phase's end was SEEN, with the capture of this sha256: the row moves on to the phase ``following``."""
 
     async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:
         """It has failed, which is not the end: the row moves on to the phase that takes the cluster up again."""

@@ -55,6 +55,8 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
             return _without(observed, step.ref)
         case Action.MAKE:
             return _with_made(goal, observed, step.ref)
+        case Action.OVERWRITE:
+            return _with_written(goal, observed, step.ref)
         case Action.KEEP | Action.REBIND | Action.GIVE_BACK:
             changed = (_rewritten(goal, one, step) if one.ref == step.ref else one for one in observed.volumes)
             return replace(observed, volumes=tuple(changed))
@@ -108,7 +110,8 @@ def _without(observed: Observed, ref: Ref) -> Observed:
 def _with_made(goal: Goal, observed: Observed, ref: Ref) -> Observed:
     """Made from the capture: workloads at zero, claims bound to their volume."""
     if ref in goal.counts:
-        fresh = WorkloadState(uid="", made_by=goal.source, remembered=goal.counts[ref] or None)
+        remembered = goal.counts[ref] or None
+        fresh = WorkloadState(uid="", made_by=goal.source, written_by=goal.mark, remembered=remembered)
         return observed.with_state(ref, fresh)
     if goal.clone(ref.name) and ref.kind is Kind.CLAIM:
         return replace(observed, claims=(*observed.claims, Claim(ref.name, "", "Pending", made_by=goal.cloned_by)))
@@ -116,7 +119,15 @@ def _with_made(goal: Goal, observed: Observed, ref: Ref) -> Observed:
         volume = next(volume for volume in goal.volumes if volume.claim == ref.name)
         claim = Claim(ref.name, "", "Bound", volume.name, made_by=goal.source)
         return replace(observed, claims=(*observed.claims, claim))
-    return replace(observed, parts=(*observed.parts, Part(ref, "", made_by=goal.source)))
+    return replace(observed, parts=(*observed.parts, Part(ref, "", made_by=goal.source, written_by=goal.mark)))
+
+
+def _with_written(goal: Goal, observed: Observed, ref: Ref) -> Observed:
+    """As captured again: the same object, with the marks of this operation."""
+    if ref in goal.counts:
+        return observed.with_state(ref, replace(observed.state_of(ref), written_by=goal.mark))
+    parts = (replace(one, written_by=goal.mark) if one.ref == ref else one for one in observed.parts)
+    return replace(observed, parts=tuple(parts))
 
 
 def _rewritten(goal: Goal, volume: Volume, step: Step) -> Volume:

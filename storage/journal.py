@@ -165,11 +165,12 @@ class DatabaseJournal:
             if await write_set(page.connection, operation, snapshot_set):
                 await page.told("snapshot-set", to_plain(snapshot_set))
 
-    async def passed(self, operation: Operation, following: str) -> Operation:
+    async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
         """By compare-and-swap on the phase, too: it moves on once."""
         async with self._writing(operation) as page:
             await self._set(page, operations.c.phase == operation.phase, phase=following, phase_begun_at=None)
-            await page.told("passed", {"phase": operation.phase, "following": following})
+            seen = {"capture": capture} if capture else {}
+            await page.told("passed", {"phase": operation.phase, "following": following} | seen)
             return await read_in(page.connection, operation.id)
 
     async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:

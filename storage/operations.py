@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lifecycle.configuration import CHECKED, is_missed
-from lifecycle.decide import in_place
+from lifecycle.decide import in_place, remove
 from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import ClusterBusy
 from lifecycle.model import Action, Kind, Person, Place, Ref, Step, Target, Verb
@@ -27,6 +27,9 @@ from storage.tables import operations, steps
 
 LOOKED_BACK = 20
 """Restores among which one that was left half done is looked for."""
+TAKING_DOWN = (Verb.STOP.value, Verb.DELETE.value, Verb.SNAPSHOT.value, Verb.REMOVE.value)
+BRINGING_BACK = (Verb.START.value, Verb.RETURN.value, Verb.RESTORE.value)
+"""A plain start is not begun as long as something of the cluster is missing and written down."""
 
 
 class IdTaken(Exception):
@@ -110,6 +113,22 @@ class Operations:
                 return operation
         return None
 
+    async def removed(self, cluster: str) -> Operation | None:
+        """The newest stop that removed something, where nothing after it brought the cluster back or took it anew."""
+        taken = or_(
+            and_(operations.c.verb == Verb.DELETE.value, operations.c.phase.in_(REMOVING)),
+            and_(operations.c.verb == Verb.REMOVE.value, operations.c.phase.in_(remove.REMOVING)),
+        )
+        back = and_(operations.c.verb.in_(BRINGING_BACK), operations.c.state == State.DONE.value)
+        query = (
+            _newest_first()
+            .where(operations.c.cluster == cluster, operations.c.state != State.RUNNING.value)
+            .where(or_(taken, back))
+            .limit(1)
+        )
+        newest = await self._first(query)
+        return newest if newest is not None and newest.verb is Verb.REMOVE else None
+
     async def history(self, clusters: Collection[str] | None = None, limit: int = 10) -> tuple[Operation, ...]:
         """The newest first; of these clusters, None for all."""
         query = _newest_first().limit(limit)
@@ -129,7 +148,7 @@ class Operations:
             select(steps.c.kind, steps.c.name, operations.c.id, operations.c.goal)
             .join(operations, operations.c.id == steps.c.operation)
             .where(operations.c.cluster == cluster)
-            .where(operations.c.verb.in_([Verb.STOP.value, Verb.DELETE.value, Verb.SNAPSHOT.value]))
+            .where(operations.c.verb.in_(TAKING_DOWN))
             .where(steps.c.action == Action.SCALE_TO_ZERO.value)
             .order_by(operations.c.number.desc())
         )
@@ -157,7 +176,7 @@ class Operations:
 
     async def followed(self, now: datetime, within: timedelta) -> tuple[Operation, ...]:
         """The failed starts and restarts whose goal may still be seen: younger than ``within``, none after them."""
-        return await self._youngest(State.FAILED, (Verb.START, Verb.RESTART), now - within)
+        return await self._youngest(State.FAILED, (Verb.START, Verb.RESTART, Verb.RETURN), now - within)
 
     async def sought(self, now: datetime, within: timedelta) -> tuple[Operation, ...]:
         """The starts and restores that missed nothing but the configuration: younger than ``within``, none after."""

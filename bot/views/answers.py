@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bot.access import Role
 from bot.grammar import USAGES
 from bot.status import Line, Status
-from bot.views import claims
+from bot.views import claims, removals
 from bot.views.blocks import (
     Block,
     Message,
@@ -102,11 +102,11 @@ def begun(operation: Operation) -> Message:
 
 def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
     """The second look: plan, effect on traffic and two buttons."""
-    what = f"{proposal.verb.capitalize()} {part_of(proposal.cluster, plan.goal)}"
+    what = f"{proposal.verb.words.capitalize()} {part_of(proposal.cluster, plan.goal)}"
     text = f"{what}?"
     lead = ":warning: The cluster changed since you were asked; this is the plan now.\n" if changed else ""
     because = f"\nbecause {quoted(proposal.reason)}" if proposal.reason else ""
-    style = "primary" if proposal.verb in (Verb.START, Verb.RESTORE) else "danger"
+    style = "primary" if proposal.verb in (Verb.START, Verb.RETURN, Verb.RESTORE) else "danger"
     return message(
         text,
         [
@@ -129,7 +129,7 @@ def dismissed() -> Message:
 
 def plan(cluster: str, made: Plan) -> Message:
     """What would be done, without doing it."""
-    text = f"Plan to {made.verb} {cluster}; nothing was changed"
+    text = f"Plan to {made.verb.words} {cluster}; nothing was changed"
     return message(
         text,
         [
@@ -170,7 +170,9 @@ def _doing(glance: Glance) -> str:
 
 
 def _way_back(last: Operation) -> list[str]:
-    """Of a cluster that is partly there: a delete, or the restore after it, did not come to its end."""
+    """Of a cluster that is partly there: a removal, or what brings it back, did not come to its end."""
+    if removals.is_half(last):
+        return [f":recycle: *half removed*: `/tml start {escape(last.cluster)}` brings all of it back"]
     is_half = last.verb is Verb.RESTORE or (last.verb is Verb.DELETE and last.phase in REMOVING)
     if last.state is not State.FAILED or not is_half:
         return []
@@ -179,7 +181,7 @@ def _way_back(last: Operation) -> list[str]:
 
 def _outcome(operation: Operation) -> str:
     moment = operation.ended_at or operation.begun_at
-    return f"{operation.verb} {_verdict(operation)} {when(moment)} by {mention(operation.requester)}"
+    return f"{operation.verb.words} {_verdict(operation)} {when(moment)} by {mention(operation.requester)}"
 
 
 def _verdict(operation: Operation) -> str:
@@ -250,6 +252,8 @@ def _notes(seen: Status, link: str | None) -> list[str]:
     elif seen.last:
         lines.append(f"Last: {_outcome(seen.last)} ({seen.last.id})")
         lines += _way_back(seen.last)
+    if seen.absent and not seen.running and not (seen.last and removals.is_half(seen.last)):
+        lines.append(removals.HALF_BY_HAND)
     if seen.drift:
         lines.append(":warning: *No longer as the bot left it*")
         lines += [f"• {quoted(text)}" for text in seen.drift]
@@ -270,7 +274,7 @@ def _row(operation: Operation, link: str | None) -> str:
     took = f" in {duration(operation.ended_at - operation.begun_at)}" if operation.ended_at else ""
     because = f": {quoted(operation.reason)}" if operation.reason else ""
     return (
-        f"{symbol[operation.state]} {when(operation.begun_at)} {mention(operation.requester)} *{operation.verb} "
+        f"{symbol[operation.state]} {when(operation.begun_at)} {mention(operation.requester)} *{operation.verb.words} "
         f"{escape(operation.cluster)}* {_verdict(operation)}{took} ({name}){because}"
     )
 

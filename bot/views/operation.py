@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.grammar import unescaped
-from bot.views import claims, snapshots
+from bot.views import claims, removals, snapshots
 from bot.views.addresses import address_lines
 from bot.views.blocks import (
     SECTION_LIMIT,
@@ -37,7 +37,7 @@ from bot.views.words import (
     part_of,
     when,
 )
-from lifecycle.decide import BACK, phases_from, phases_of
+from lifecycle.decide import BACK, phases_from, phases_of, remove
 from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
 from lifecycle.model import KILLED, Action, Diagnosis, Exit, Kind, Ref, Traffic, Verb
 from lifecycle.operation import Operation, Outcome, State
@@ -62,6 +62,7 @@ GOING = {
     Action.KEEP: "being set to Retain, to stay when the claim goes",
     Action.REMOVE: "being removed",
     Action.MAKE: "being made again, as written down",
+    Action.OVERWRITE: "being overwritten with what is written down",
     Action.REBIND: "being freed for the claim of the old name, and for no other",
     Action.GIVE_BACK: "getting back the reclaim policy of before",
 }
@@ -77,7 +78,7 @@ def headline(operation: Operation) -> str:
         case State.DONE:
             lead = ", ".join(filter(None, [f"{DONE[operation.verb]} {_what(operation)}", verdict(operation)]))
         case State.FAILED:
-            lead = f"FAILED to {operation.verb} {_what(operation)}"
+            lead = f"FAILED to {operation.verb.words} {_what(operation)}"
     return f"{lead}: {_why(operation)}" if _why(operation) else lead
 
 
@@ -126,12 +127,12 @@ def _title(operation: Operation) -> str:
     if operation.state is State.DONE:
         done = f"{DONE[operation.verb]} {_what(operation)} in {took}"
         return ": ".join(filter(None, [done, verdict(operation)]))
-    return f"FAILED to {operation.verb} {_what(operation)} after {took}"
+    return f"FAILED to {operation.verb.words} {_what(operation)} after {took}"
 
 
 def _asked(operation: Operation) -> str:
     because = f", because {quoted(operation.reason)}" if operation.reason else ""
-    return f"{mention(operation.requester)} asked to {operation.verb} it{because}"
+    return f"{mention(operation.requester)} asked to {operation.verb.words} it{because}"
 
 
 def _progress(operation: Operation, entries: Sequence[Recorded]) -> list[str]:
@@ -322,7 +323,7 @@ def _snapshot_set(_operation: Operation, data: Any, _at: datetime) -> list[Block
 
 def _turned_back(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     failure = from_plain(Outcome, data["failure"])
-    what = "deleted" if operation.verb is Verb.DELETE else "saved"
+    what = "saved" if operation.verb is Verb.SNAPSHOT else REACHED[operation.verb]
     lead = f":x: *{escape(operation.cluster)} is not {what}, and nothing was removed.* It is started again first"
     return [section(f"{lead}; then more.\n{quoted(_reason_of(failure))}"), *diagnosis_blocks(_diagnosis(failure))]
 
@@ -361,6 +362,8 @@ def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
         return []
     if operation.verb is Verb.DELETE:
         return _delete_finished(operation, outcome)
+    if operation.verb is Verb.REMOVE:
+        return _removal_finished(operation, outcome, at)
     if operation.state is State.DONE:
         return [*_done(operation, outcome), *_volumes(operation, outcome, at)]
     return [*_failed(operation, outcome), *_volumes(operation, outcome, at), _buttons(operation)]
@@ -373,6 +376,16 @@ def _delete_finished(operation: Operation, outcome: Outcome) -> list[Block]:
     if operation.phase in REMOVING:
         return [*_failed(operation, outcome), *paragraph(ways_back(operation)), undo]
     return [*_failed(operation, outcome), actions(button("Status", "status", operation.id))]
+
+
+def _removal_finished(operation: Operation, outcome: Outcome, at: datetime) -> list[Block]:
+    """Of a stop that removed: what is there, and how the rest comes back."""
+    if operation.state is State.DONE:
+        lines = [*_done_lines(operation, outcome), *removals.way_back(operation)]
+        return [*paragraph(lines), *_volumes(operation, outcome, at)]
+    begun = operation.phase in remove.REMOVING
+    buttons = actions(button("Status", "status", operation.id)) if begun else _buttons(operation)
+    return [*_failed(operation, outcome), *_volumes(operation, outcome, at), buttons]
 
 
 def ways_back(operation: Operation) -> list[str]:
@@ -422,7 +435,7 @@ def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
 
 
 def _left(operation: Operation) -> list[str]:
-    if operation.verb is not Verb.START:
+    if operation.verb not in (Verb.START, Verb.RETURN):
         return []
     left = [operation.goal.topology[ref] for ref in operation.goal.left]
     return [f":information_source: {one.label} stays at zero; `{one.component}=N` would start it" for one in left]
@@ -445,7 +458,7 @@ def _traffic_lines(traffic: Traffic | None) -> list[str]:
 
 
 def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
-    lines = [f":x: *{escape(_what(operation))}: the {operation.verb} failed*"]
+    lines = [f":x: *{escape(_what(operation))}: the {operation.verb.words} failed*"]
     if outcome.error:
         lines.append(quoted(outcome.error))
     if outcome.done or outcome.missing:
@@ -464,12 +477,14 @@ def _left_as(operation: Operation, outcome: Outcome) -> str:
     if outcome.back_up is not None:
         again = "*was started again*" if outcome.back_up else "*could not be started again*"
         return f"Nothing was removed. {escape(operation.cluster)} {again}."
-    if operation.verb is Verb.DELETE and operation.phase not in REMOVING:
+    if operation.verb in (Verb.DELETE, Verb.REMOVE) and operation.phase not in (*REMOVING, *remove.REMOVING):
         return "Nothing was removed, and nothing was rolled back."
     return "Nothing was rolled back."
 
 
 def _go_on(operation: Operation) -> str:
+    if operation.verb is Verb.REMOVE:
+        return removals.go_on(operation, _command(operation))
     if operation.verb is Verb.DELETE and operation.phase in REMOVING:
         back = f"`/tml restore {escape(operation.cluster)}` brings back what was removed; every volume is kept"
         waits = "or leave it deleted: a claim that is Terminating goes by itself when nothing mounts it any more"
@@ -490,7 +505,7 @@ def _go_on(operation: Operation) -> str:
 
 def _command(operation: Operation) -> str:
     """What was typed, with its options: without them a restart would mean another thing, or be refused."""
-    typed = unescaped(operation.command) or f"{operation.verb} {operation.cluster}"
+    typed = unescaped(operation.command) or f"{operation.verb.words} {operation.cluster}"
     return quoted(typed.replace("`", "'"))
 
 
@@ -536,7 +551,7 @@ def _volumes(operation: Operation, outcome: Outcome, at: datetime) -> list[Block
 
 
 def _buttons(operation: Operation) -> Block:
-    again = f"{operation.verb.capitalize()} again"
+    again = f"{operation.verb.words.capitalize()} again"
     return actions(
         button(again, "again", operation.id),
         button("Status", "status", operation.id),

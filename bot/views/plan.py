@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from bot.views import snapshots
+from bot.views import removals, snapshots
 from bot.views.blocks import quoted
 from bot.views.losses import lost_lines
 from bot.views.words import listed
@@ -28,6 +28,7 @@ DONE_TO = {
     Action.KEEP: "set {} to Retain, and see it so",
     Action.REMOVE: "remove {}",
     Action.MAKE: "make {} again, as written down",
+    Action.OVERWRITE: "overwrite {} with what is written down",
     Action.REBIND: "free {} for the claims of the old names",
     Action.GIVE_BACK: "give {} back the reclaim policies of before",
 }
@@ -78,6 +79,10 @@ def fate(plan: Plan) -> list[str]:
             return [*_bound_again(plan), *snapshots.cloned(plan.goal), *_addresses(plan)]
         case Verb.RESTORE_IN_PLACE:
             return [*snapshots.exchanged(plan.goal), *snapshots.planned(plan.goal)]
+        case Verb.REMOVE:
+            return removals.fate(plan)
+        case Verb.RETURN:
+            return removals.fate_of_return(plan)
         case _:
             return [VOLUMES, *snapshots.planned(plan.goal)]
 

@@ -18,6 +18,8 @@ DOING = {
     Verb.RESTORE: "Restoring",
     Verb.SNAPSHOT: "Cutting a snapshot set of",
     Verb.RESTORE_IN_PLACE: "Restoring in place",
+    Verb.REMOVE: "Stopping and removing",
+    Verb.RETURN: "Starting",
 }
 DONE = {
     Verb.STOP: "Stopped",
@@ -27,6 +29,8 @@ DONE = {
     Verb.RESTORE: "Restored",
     Verb.SNAPSHOT: "Cut a snapshot set of",
     Verb.RESTORE_IN_PLACE: "Restored in place",
+    Verb.REMOVE: "Stopped and removed",
+    Verb.RETURN: "Started",
 }
 REACHED = {
     Verb.STOP: "stopped",
@@ -36,6 +40,8 @@ REACHED = {
     Verb.RESTORE: "as it was",
     Verb.SNAPSHOT: "saved in a snapshot set",
     Verb.RESTORE_IN_PLACE: "back at the snapshot set",
+    Verb.REMOVE: "stopped and removed",
+    Verb.RETURN: "ready",
 }
 """What the cluster is when the verb's goal was seen."""
 ARRIVED = {
@@ -53,6 +59,7 @@ ARRIVED = {
     "bind": "bound as before",
     "clone": "made of its snapshot",
     "give-back": "with the reclaim policy of before",
+    "claims": "Bound",
 }
 """What an object is at the end of a phase."""
 PHASES = {
@@ -69,6 +76,7 @@ PHASES = {
     "bind": "claims bound to their old volumes, or made of the set",
     "clone": "claims made of the set",
     "give-back": "volumes' policies given back",
+    "claims": "claims seen Bound",
 }
 """A phase of an operation that has several, by its end."""
 COUNTED = frozenset({"secret", "service", "configmap"})

@@ -1,6 +1,6 @@
 """Pure decisions, one file per verb, and which phases a verb consists of."""
 
-from lifecycle.decide import delete, in_place, restore, snapshot
+from lifecycle.decide import delete, in_place, remove, restore, returning, snapshot
 from lifecycle.decide.restart import ROLLING
 from lifecycle.decide.start import UP
 from lifecycle.decide.stop import DOWN, DOWN_AND_BACK
@@ -18,6 +18,7 @@ NAMES = tuple(
             *(DOWN, UP, ROLLING, delete.CAPTURED, snapshot.CUT, snapshot.READY),
             *(delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED),
             *(restore.MADE, restore.BOUND, restore.GIVEN_BACK, in_place.CLONED),
+            remove.HELD,
         )
     )
 )
@@ -42,6 +43,10 @@ def phases_of(goal: Goal) -> tuple[Phase, ...]:
             return (restore.MADE, restore.BOUND, restore.UP, restore.GIVEN_BACK)
         case Verb.RESTORE_IN_PLACE:
             return in_place.phases(goal)
+        case Verb.REMOVE:
+            return (remove.DOWN, remove.CAPTURED, remove.REMOVED, remove.HELD)
+        case Verb.RETURN:
+            return (returning.MADE, returning.UP)
 
 
 def phases_from(goal: Goal, name: str) -> tuple[Phase, ...]:

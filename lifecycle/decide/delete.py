@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from lifecycle.decide import start, stop
-from lifecycle.decide.preflight import refuse_unsafe_scaling
+from lifecycle.decide.preflight import refuse_unsafe_removal, refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
-from lifecycle.model import DATABASES, Action, Claim, Discovery, Inventory, Kind, Observed, Ref, Step, Verb, Volume
+from lifecycle.model import Action, Claim, Discovery, Inventory, Kind, Observed, Ref, Step, Verb, Volume
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers, strangers_or_losses
 from lifecycle.topology import arranged
@@ -24,13 +24,7 @@ def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool) ->
     """What a delete of this cluster has to reach; raises Unsafe where a claim's data could not be kept."""
     topology = arranged(discovery.workloads)
     observed = discovery.observed
-    for workload in topology:
-        if workload.deletes_claims_when_deleted:
-            raise Unsafe(
-                f"{workload.ref} has persistentVolumeClaimRetentionPolicy.whenDeleted: Delete, so its claims would go "
-                f"with it. Set it to Retain first: kubectl patch {workload.ref} --type merge "
-                '-p \'{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain"}}}\''
-            )
+    refuse_unsafe_removal(topology)
     refuse_unsafe_scaling(workload for workload in topology if observed[workload].is_up)
     volumes = {volume.claim: volume for volume in inventory.volumes}
     refuse_unkeepable(observed.claims, volumes)
@@ -41,9 +35,7 @@ def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool) ->
         topology=topology,
         counts={workload.ref: observed[workload].replicas for workload in topology},
         sources={workload.ref: Source.RUNNING for workload in topology},
-        databases=tuple(
-            pod for workload in topology if workload.component in DATABASES for pod in observed[workload].pods
-        ),
+        databases=stop.databases(topology, observed),
         claims=observed.claims,
         mark=UNMARKED,
         parts=tuple(part for part in inventory.parts if part not in staying),

@@ -8,6 +8,10 @@ from lifecycle.model import Discovery, OwnerKind, Workload
 GITOPS = frozenset({OwnerKind.ARGO_CD, OwnerKind.FLUX, OwnerKind.HELM, OwnerKind.OPERATOR})
 
 
+OPTIONAL = "reportingvol-"
+"""Claims of a component that a cluster may well be without."""
+
+
 def refuse_unsafe_scaling(workloads: Iterable[Workload]) -> None:
     """Raises Unsafe where changing the replica count deletes claims, or KEDA would change it back."""
     for workload in workloads:
@@ -26,12 +30,28 @@ def refuse_unsafe_scaling(workloads: Iterable[Workload]) -> None:
                 )
 
 
+def refuse_unsafe_removal(workloads: Iterable[Workload]) -> None:
+    """Raises Unsafe where claims go when their StatefulSet does."""
+    for workload in workloads:
+        if workload.deletes_claims_when_deleted:
+            raise Unsafe(
+                f"{workload.ref} has persistentVolumeClaimRetentionPolicy.whenDeleted: Delete, so its claims would go "
+                f"with it. Set it to Retain first: kubectl patch {workload.ref} --type merge "
+                '-p \'{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain"}}}\''
+            )
+
+
 def absent(discovery: Discovery, known: Iterable[Workload]) -> tuple[str, ...]:
     """The workloads that an earlier operation knew, or that cm declares, and that nobody finds any more."""
     there = {workload.ref for workload in discovery.workloads}
     gone = [workload for workload in known if workload.ref not in there]
     places = {(workload.component, workload.zone) for workload in (*discovery.workloads, *gone)}
     told = [f"{workload.label} is gone: there is no {workload.ref} any more" for workload in gone]
+    told += [
+        f"claim {claim.name} is {claim.status}, and there is no StatefulSet for it any more"
+        for claim in discovery.orphans
+        if not claim.name.startswith(OPTIONAL)
+    ]
     told += [
         f"{component} is missing: cm of zone {zone} declares {count}, and there is no workload for it"
         for (component, zone), count in discovery.declared.items()

@@ -22,7 +22,7 @@ def goal(discovery: Discovery, remembered: Mapping[Ref, int], typed: Mapping[Com
     """
     topology = arranged(discovery.workloads)
     observed = discovery.observed
-    _refuse_contradiction(topology, observed, typed)
+    refuse_contradiction(topology, observed, typed)
     counts: dict[Ref, int] = {}
     sources: dict[Ref, Source] = {}
     left: list[Ref] = []
@@ -64,7 +64,7 @@ def count_of(
     return next(((count, source) for count, source in candidates if count is not None), None)
 
 
-def _refuse_contradiction(topology: Topology, observed: Observed, typed: Mapping[Component, int]) -> None:
+def refuse_contradiction(topology: Topology, observed: Observed, typed: Mapping[Component, int]) -> None:
     """A start scales nothing that runs: a typed count that differs from it would silently not be kept."""
     for workload in topology:
         asked, state = typed.get(workload.component), observed[workload]

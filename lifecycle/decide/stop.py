@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import AlreadyStopped
-from lifecycle.model import DATABASES, Action, Discovery, Observed, Ref, Step, Verb, Workload
+from lifecycle.model import DATABASES, Action, Discovery, Observed, Pod, Ref, Step, Verb, Workload
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
-from lifecycle.topology import arranged
+from lifecycle.topology import Topology, arranged
 
 MARGIN = timedelta(seconds=60)
 """Added to each level's longest grace period: scheduling, node and controller lag."""
@@ -26,11 +26,14 @@ def goal(discovery: Discovery) -> Goal:
         topology=topology,
         counts={workload.ref: observed[workload].replicas for workload in topology},
         sources={workload.ref: Source.RUNNING for workload in topology},
-        databases=tuple(
-            pod for workload in topology if workload.component in DATABASES for pod in observed[workload].pods
-        ),
+        databases=databases(topology, observed),
         claims=observed.claims,
     )
+
+
+def databases(topology: Topology, observed: Observed) -> tuple[Pod, ...]:
+    """The pods whose ends are to be witnessed."""
+    return tuple(pod for workload in topology if workload.component in DATABASES for pod in observed[workload].pods)
 
 
 def steps(goal: Goal, observed: Observed) -> list[Step]:

@@ -15,7 +15,7 @@ from lifecycle.kube.fence import require
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import Resource
 from lifecycle.kube.pieces import Pack
-from lifecycle.model import Ref
+from lifecycle.model import Ref, Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease
 
@@ -108,8 +108,12 @@ class Captor:
 
 
 def captured_objects(goal: Goal) -> list[tuple[Ref, str]]:
-    """What goes, and the volumes that stay behind it: each with its uid."""
-    return sorted({(one.ref, one.uid) for one in (*goal.topology, *goal.parts, *goal.claims, *goal.volumes)})
+    """What goes, and the volumes that stay behind it: each with its uid.
+
+    Where the claims stay, also the parts that do: what is missing is made again, whoever removed it.
+    """
+    others = goal.staying if goal.verb is Verb.REMOVE else (*goal.claims, *goal.volumes)
+    return sorted({(one.ref, one.uid) for one in (*goal.topology, *goal.parts, *others)})
 
 
 class Reader:

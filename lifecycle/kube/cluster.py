@@ -1,18 +1,43 @@
 """The port `Cluster` on a real Kubernetes API."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from lifecycle import configuration
 from lifecycle.checks import Check, Checked
-from lifecycle.kube import diagnose, discovery, fence, forwarding, inventory, picture, rights, traffic, watch
+from lifecycle.kube import (
+    comparison,
+    diagnose,
+    discovery,
+    fence,
+    forwarding,
+    inventory,
+    picture,
+    rights,
+    traffic,
+    watch,
+)
 from lifecycle.kube.capture import Reader
 from lifecycle.kube.check import Checker
 from lifecycle.kube.door import Door
 from lifecycle.kube.lease import LeaseTiming, hold
 from lifecycle.kube.parallel import together
 from lifecycle.kube.steps import Doing
-from lifecycle.model import Diagnosis, Discovery, Inventory, Observed, Step, Stream, Target, Traffic, Verb
+from lifecycle.model import (
+    Diagnosis,
+    Difference,
+    Discovery,
+    Inventory,
+    Observed,
+    Owner,
+    Part,
+    Ref,
+    Step,
+    Stream,
+    Target,
+    Traffic,
+    Verb,
+)
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Clock, Lease, Right, Watch
 from lifecycle.topology import Topology
@@ -56,6 +81,18 @@ class KubeCluster:
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         """See the port."""
         return await forwarding.log_streams(self._door, self._namespace, discovery)
+
+    async def parts(self, discovery: Discovery) -> tuple[Part, ...]:
+        """See the port."""
+        return await inventory.parts_of(self._door, self._namespace, discovery)
+
+    async def differences(self, goal: Goal, refs: Sequence[Ref]) -> tuple[Difference, ...]:
+        """See the port."""
+        return await comparison.differences(self._door, self._namespace, goal, refs)
+
+    async def owners(self, refs: Sequence[Ref]) -> Mapping[Ref, tuple[Owner, ...]]:
+        """See the port."""
+        return await discovery.scalers(self._door, self._namespace, refs)
 
     async def picture(self, goal: Goal) -> Observed:
         """See the port."""

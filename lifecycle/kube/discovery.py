@@ -1,6 +1,6 @@
 """What a namespace holds: its TML workloads, found by what their containers say of themselves."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.owners import owners
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import PICTURED, Resource
-from lifecycle.model import Component, Discovery, Owner, Ref, Target, Workload
+from lifecycle.model import CLAIM_NAME, Claim, Component, Discovery, Owner, Ref, Target, Workload
 from lifecycle.topology import arranged
 
 SCALERS = (Resource.SCALED_OBJECTS, Resource.AUTOSCALERS)
@@ -37,14 +37,22 @@ async def _read(door: Door, resource: Resource, namespace: str) -> list[Json] | 
     return answer.get("items") or []
 
 
+async def scalers(door: Door, namespace: str, refs: Sequence[Ref]) -> dict[Ref, tuple[Owner, ...]]:
+    """Who scales workloads of these names, as far as the objects of KEDA and the autoscalers tell, where readable."""
+    found = await together(_read(door, resource, namespace) for resource in SCALERS)
+    lists = {resource: objects or [] for resource, objects in zip(SCALERS, found, strict=True)}
+    return {ref: _owners(ref, {"metadata": {"name": ref.name}}, lists) for ref in refs}
+
+
 def discovered(target: Target, lists: Mapping[Resource, list[Json]], at: datetime) -> Discovery:
     """The cluster that these objects are. Raises NothingFound when none of them is a TML workload."""
     objects = dict(_tml_objects(lists))
     found = {ref: read.workload(ref.kind, one, _owners(ref, one, lists)) for ref, one in objects.items()}
     topology = arranged(workload for workload in found.values() if workload)
     strange = tuple(str(ref) for ref in sorted(objects) if found[ref] is None)
+    orphans = tuple(_orphans(lists))
     if not topology:
-        raise NothingFound(_nothing(target, strange))
+        raise NothingFound(_nothing(target, strange), orphans)
     ordered = [objects[workload.ref] for workload in topology]
     return Discovery(
         target=target,
@@ -55,7 +63,18 @@ def discovered(target: Target, lists: Mapping[Resource, list[Json]], at: datetim
         observed=read.observed(topology, lists, at),
         declared=_declared(topology, objects),
         strange=strange,
+        orphans=orphans,
     )
+
+
+def _orphans(lists: Mapping[Resource, list[Json]]) -> Iterator[Claim]:
+    """Claims with the names that the vendor gives them, without the StatefulSet that they were made for."""
+    sets = {read.name_of(one) for one in lists[Resource.STATEFUL_SETS]}
+    for found in sorted(lists[Resource.CLAIMS], key=read.name_of):
+        claim = read.claim(found)
+        parts = CLAIM_NAME.fullmatch(claim.name)
+        if parts and parts["set"] not in sets:
+            yield claim
 
 
 def _tml_objects(lists: Mapping[Resource, list[Json]]) -> Iterator[tuple[Ref, Json]]:

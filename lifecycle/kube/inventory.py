@@ -14,7 +14,7 @@ from lifecycle.kube.picture import listed
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import snapshot_class
 from lifecycle.kube.volumes import volume
-from lifecycle.model import Discovery, Inventory, Kind, Ref, SnapshotClass, Volume
+from lifecycle.model import Discovery, Inventory, Kind, Part, Ref, SnapshotClass, Volume
 
 OTHERS = (Resource.DAEMON_SETS, Resource.JOBS, Resource.CRON_JOBS)
 """What may use the cluster's Secrets and ConfigMaps and is never a part of it."""
@@ -29,15 +29,20 @@ PULL_SECRETS = "imagePullSecrets"
 
 async def inventory(door: Door, namespace: str, discovery: Discovery) -> Inventory:
     """Read once; of Secrets and ConfigMaps only their metadata."""
-    found = await together(_listed(door, namespace, resource) for resource in READ)
-    lists = dict(zip(READ, found, strict=True))
     behind = sorted({claim.volume for claim in discovery.observed.claims if claim.volume})
     volumes = await together(_volume(door, namespace, name) for name in behind)
     return Inventory(
         volumes=tuple(one for one in volumes if one is not None),
-        parts=parts(belonging(discovery, lists), lists),
+        parts=await parts_of(door, namespace, discovery),
         snapshot_classes=await _snapshot_classes(door, namespace),
     )
+
+
+async def parts_of(door: Door, namespace: str, discovery: Discovery) -> tuple[Part, ...]:
+    """Without the volumes."""
+    found = await together(_listed(door, namespace, resource) for resource in READ)
+    lists = dict(zip(READ, found, strict=True))
+    return parts(belonging(discovery, lists), lists)
 
 
 async def _snapshot_classes(door: Door, namespace: str) -> tuple[SnapshotClass, ...] | None:

@@ -20,6 +20,7 @@ def part(kind: Kind, found: Json) -> Part:
         uid=read.uid_of(found),
         made_by=read.made_by(found),
         addresses=tuple(_addresses(found)) if kind is Kind.SERVICE else (),
+        written_by=read.written_by(found),
     )
 
 

@@ -70,8 +70,8 @@ OF_KIND = {
 PICTURED = (Resource.STATEFUL_SETS, Resource.DEPLOYMENTS, Resource.PODS, Resource.CLAIMS)
 """What a full picture is made of."""
 
-PICTURED_WIDELY = (*PICTURED, Resource.VOLUMES, *PARTS.values())
-"""What that of an operation that captures or restores is made of."""
+PICTURED_WIDELY = (*PICTURED, *PARTS.values())
+"""What that of an operation is made of that removes, makes or captures objects; of volumes too where it names some."""
 
 SNAPSHOTTED = (Resource.SNAPSHOTS, Resource.SNAPSHOT_CONTENTS)
 """What it is made of besides, where a set is taken."""

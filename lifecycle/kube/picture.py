@@ -22,11 +22,12 @@ def resources_of(goal: Goal) -> tuple[Resource, ...]:
     """What has to be known for it."""
     if not goal.is_wide:
         return PICTURED
-    return (*PICTURED_WIDELY, *SNAPSHOTTED) if _names_of_set(goal) else PICTURED_WIDELY
+    volumes = (Resource.VOLUMES,) if goal.volumes else ()
+    return (*PICTURED_WIDELY, *volumes, *(SNAPSHOTTED if _names_of_set(goal) else ()))
 
 
 def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tuple[Exit, ...] = ()) -> Observed:
-    """Of what captures or restores also the volumes, the parts, the capture and the snapshots that the goal names."""
+    """Of what removes, makes or captures also the volumes, parts, capture and snapshots that the goal names."""
     seen = read.observed(goal.topology, lists, at, exits)
     if not goal.is_wide:
         return seen
@@ -56,7 +57,7 @@ def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:
 
 def _volumes(goal: Goal, namespace: str, lists: Lists) -> tuple[Volume, ...]:
     names = {one.name for one in goal.volumes}
-    found = (volume(one, namespace) for one in lists[Resource.VOLUMES] if read.name_of(one) in names)
+    found = (volume(one, namespace) for one in lists.get(Resource.VOLUMES, ()) if read.name_of(one) in names)
     return tuple(sorted(found, key=lambda one: one.name))
 
 

@@ -116,6 +116,15 @@ def made_by(found: Json) -> str:
     return annotations_of(found).get(MADE_BY, "")
 
 
+def written_by(found: Json) -> str:
+    return annotations_of(found).get(OPERATION, "")
+
+
+def owners_of(found: Json) -> tuple[str, ...]:
+    """Their uids."""
+    return tuple(str(owner.get("uid", "")) for owner in metadata(found).get("ownerReferences") or [])
+
+
 def environment(workload: Json) -> dict[str, str]:
     """The literal variables of its containers; of a name given twice in one container the last counts, as it runs."""
     found: dict[str, str] = {}
@@ -154,9 +163,14 @@ def workload(kind: Kind, found: Json, owners: tuple[Owner, ...] = ()) -> Workloa
         claims=tuple(name_of(template) for template in spec.get("volumeClaimTemplates") or []),
         owners=owners,
         deletes_claims_when_scaled=_retention(spec, "whenScaled") == "Delete",
-        deletes_claims_when_deleted=_retention(spec, "whenDeleted") == "Delete",
+        deletes_claims_when_deleted=takes_claims_along(found),
         rolls_out=(spec.get("updateStrategy") or {}).get("type") != "OnDelete",
     )
+
+
+def takes_claims_along(stateful_set: Json) -> bool:
+    """Whether its claims go when it is deleted."""
+    return _retention(spec_of(stateful_set), "whenDeleted") == "Delete"
 
 
 def _retention(stateful_set: Json, when: str) -> str:
@@ -212,6 +226,7 @@ def state(found: Json | None, kind: Kind, pods: Iterable[Json]) -> WorkloadState
         epoch=epoch_of(found),
         restarted_by=template.get(RESTARTED_BY),
         made_by=made_by(found),
+        written_by=written_by(found),
         pods=seen,
     )
 
@@ -315,6 +330,7 @@ def claim(found: Json, mounted_by: tuple[str, ...] = ()) -> Claim:
         epoch=epoch_of(found),
         made_by=made_by(found),
         mounted_by=mounted_by,
+        goes_with=owners_of(found),
     )
 
 

@@ -30,10 +30,30 @@ NEEDED = (
 """For stop, start and restart with their diagnosis. Owners of the replica counts are read where that is allowed."""
 
 
-_SEEN_WIDELY = (
-    *_rights("", ["persistentvolumes"], ["get", "list", "watch"]),
+_PARTS_SEEN = (
     *_rights("", ["services"], ["list", "watch"]),
     *_rights("", ["secrets", "configmaps"], ["get", "list", "watch"]),
+)
+_OTHERS_SEEN = (
+    *_rights("apps", ["daemonsets"], ["list"]),
+    *_rights("batch", ["jobs", "cronjobs"], ["list"]),
+)
+
+REMOVING = (
+    *NEEDED,
+    *_PARTS_SEEN,
+    *_OTHERS_SEEN,
+    *_rights("apps", ["statefulsets", "deployments"], ["create", "delete"]),
+    *_rights("", ["services", "secrets", "configmaps"], ["create", "patch", "delete"]),
+)
+"""For a stop with --remove and for the start after it: nothing is removed that may not be made again.
+
+None over claims or volumes; parts are patched only with --overwrite.
+"""
+
+_SEEN_WIDELY = (
+    *_rights("", ["persistentvolumes"], ["get", "list", "watch"]),
+    *_PARTS_SEEN,
     *_rights("", ["persistentvolumeclaims"], ["get"]),
 )
 """For the picture of what captures or restores."""
@@ -42,8 +62,7 @@ SNAPSHOTTING = (
     *NEEDED,
     *_SEEN_WIDELY,
     *_rights("", ["secrets"], ["create", "delete"]),
-    *_rights("apps", ["daemonsets"], ["list"]),
-    *_rights("batch", ["jobs", "cronjobs"], ["list"]),
+    *_OTHERS_SEEN,
     *_rights("snapshot.storage.k8s.io", ["volumesnapshots"], ["get", "list", "watch", "create"]),
     *_rights("snapshot.storage.k8s.io", ["volumesnapshotcontents"], ["get", "list", "watch", "patch"]),
     *_rights("snapshot.storage.k8s.io", ["volumesnapshotclasses"], ["list"]),
@@ -86,6 +105,8 @@ _WIDER = {
     Verb.DELETE: DELETING,
     Verb.RESTORE: RESTORING,
     Verb.RESTORE_IN_PLACE: IN_PLACE,
+    Verb.REMOVE: REMOVING,
+    Verb.RETURN: REMOVING,
 }
 
 

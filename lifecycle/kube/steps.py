@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lifecycle.errors import Conflict, Gone, Invalid
-from lifecycle.kube import copies, patch, paths, read, snapshots, volumes
+from lifecycle.kube import copies, overwriting, patch, paths, read, snapshots, volumes
 from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.capture import Captor, Reader
 from lifecycle.kube.door import Door
 from lifecycle.kube.fence import require
 from lifecycle.kube.patch import Patch
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
-from lifecycle.model import Action, Kind, Ref, Step, Volume
+from lifecycle.model import Action, Kind, Ref, Step, Verb, Volume
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease
 from lifecycle.snapshots import Member, name_of
@@ -121,6 +121,18 @@ class Doing:
             raise Conflict(f"{ref} was scaled up again")
         if ref.kind is Kind.CLAIM and (volume := read.spec_of(found).get("volumeName")):
             await self._require_kept(Ref(Kind.VOLUME, volume))
+        if ref.kind is Kind.STATEFUL_SET and self.goal.verb is Verb.REMOVE:
+            await self._require_claims_stay(found)
+
+    async def _require_claims_stay(self, found: Json) -> None:
+        """Nothing keeps the volumes of claims that are to stay: none may go with the set that is removed.
+
+        Its policy cannot change unseen after this: the delete names the version that was read.
+        """
+        answer = await self.door.get(paths.all_of(Resource.CLAIMS, self.namespace))
+        owned = [read.name_of(one) for one in answer.get("items") or [] if self.step.uid in read.owners_of(one)]
+        if owned or read.takes_claims_along(found):
+            raise Invalid(f"{self.step.ref} would take its claims along: its retention policy was changed")
 
     async def _require_kept(self, volume: Ref) -> None:
         """The picture may be older than what somebody did to the volume since."""
@@ -152,6 +164,17 @@ class Doing:
         if read.made_by(found) != mark:
             raise Invalid(f"{self.step.ref} was made by somebody else, and a restore never overwrites")
         return read.uid_of(found)
+
+    async def overwrite(self) -> str:
+        """As it was captured, in place: of the version that was just read, and of no later one."""
+        captured = await self.captures.read(self.goal.source, self.goal.captured)
+        found = await self.door.get(self.path)
+        if read.uid_of(found) != self.step.uid:
+            raise Conflict(f"{self.step.ref} is another object by now")
+        if self.step.ref not in captured:
+            raise Invalid(f"{self.step.ref} is not in the capture of {self.goal.source}")
+        wanted = copies.copy(self.step.ref, captured[self.step.ref], self.operation)
+        return await self._patch(overwriting.overwrite(self.step, found, wanted, self.operation))
 
     async def _own(self) -> Json:
         """The object with the step's uid. Raises Gone where another one has its name."""
@@ -188,6 +211,7 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.KEEP: Doing.keep,
     Action.REMOVE: Doing.remove,
     Action.MAKE: Doing.make,
+    Action.OVERWRITE: Doing.overwrite,
     Action.REBIND: Doing.rebind,
     Action.GIVE_BACK: Doing.give_back,
 }

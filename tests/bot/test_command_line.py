@@ -35,13 +35,13 @@ OPERATING = tuple(
 )
 
 
-SNAPSHOTTING, DELETING = (
+REMOVING, SNAPSHOTTING, DELETING = (
     tuple(
         Role.of(rule)
         for document in yaml.safe_load_all((ROOT / "deploy/rbac" / name).read_text())
         for rule in document.get("rules", ())
     )
-    for name in ("snapshot.yaml", "delete.yaml")
+    for name in ("remove.yaml", "snapshot.yaml", "delete.yaml")
 )
 
 
@@ -116,7 +116,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None:
-    shell.restricts((*OPERATING, *SNAPSHOTTING, *DELETING))
+    shell.restricts((*OPERATING, *REMOVING, *SNAPSHOTTING, *DELETING))
     code, lines = await shell.checks()
     assert code == 0
     assert lines == [
@@ -124,15 +124,26 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         "channel C0PROD: ok",
         "channel C0OPS: ok",
         f"cluster prod: ok, 7 workloads in sandbox/{tml.PROD_NAMESPACE}",
+        "cluster prod: stop --remove: granted",
         "cluster prod: snapshots: granted",
         "cluster prod: delete and restore: granted",
         f"cluster staging: ok, 6 workloads in sandbox/{tml.STAGING_NAMESPACE}",
+        "cluster staging: stop --remove: granted",
         "cluster staging: snapshots: granted",
         "cluster staging: delete and restore: granted",
     ]
     assert not shell.box.kubernetes.writes
     assert not shell.box.slack.sockets.open
     assert not (shell.box.folder / "tml-bot.db").exists()
+
+
+async def test_check_names_the_rights_that_stop_remove_lacks_and_finds_no_problem_in_that(shell: Shell) -> None:
+    shell.restricts((*OPERATING, *(rule for rule in REMOVING if "secrets" not in rule.resources)))
+    code, lines = await shell.checks()
+    assert code == 0
+    (told, _) = [line for line in lines if "stop --remove" in line]
+    assert told.startswith("cluster prod: stop --remove: not granted (get secrets, list secrets, watch secrets, ")
+    assert told.endswith("see deploy/rbac/remove.yaml")
 
 
 async def test_check_names_the_rights_that_delete_and_restore_lack_and_finds_no_problem_in_that(shell: Shell) -> None:

@@ -41,6 +41,8 @@ PLAN = "plan stop|start|restart|snapshot|delete|restore CLUSTER [...]"
 STOP = "stop CLUSTER [--snapshot|--no-snapshot] [because REASON]"
 NOSQL, SQL, TM, REPORTING = Component.NOSQL, Component.SQL, Component.TM, Component.REPORTING
 
+STOP = "stop CLUSTER [--remove [--keep-services|--release-services]] [because REASON]"
+
 
 def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
     with pytest.raises(NotUnderstood) as raised:
@@ -259,7 +261,7 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
             "`restart` has no option '--downtme'. Did you mean: /tml restart prod sql --downtime",
         ),
         ("restart prod -downtime", "`restart` has no option '-downtime'. Did you mean: /tml restart prod --downtime"),
-        ("stop prod --remove", f"`stop` has no option '--remove'. It is written: /tml {STOP}"),
+        ("stop prod --remov", "`stop` has no option '--remov'. Did you mean: /tml stop prod --remove"),
         (
             "stop prod --downtime",
             f"`stop` has no option '--downtime'. It is written: /tml {STOP}",

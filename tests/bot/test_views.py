@@ -16,14 +16,14 @@ from bot.desk import Hidden
 from bot.gate import ApprovedNotBegun
 from bot.grammar import LONGEST_REASON
 from bot.status import Line, Status
-from bot.views import answers, operation
+from bot.views import answers, operation, removals
 from bot.views import approval as cards
 from bot.views.blocks import BLOCK_LIMIT, Message, context, escape, message, preformatted, section
 from lifecycle import approval, errors
 from lifecycle.approval import Approval, ApprovalState, Decision, Terms
 from lifecycle.by_hand import kubectl
 from lifecycle.checks import Checked
-from lifecycle.decide import delete, phases_of, restart, restore, snapshot, start, stop
+from lifecycle.decide import delete, phases_of, remove, restart, restore, returning, snapshot, start, stop
 from lifecycle.model import (
     Address,
     Claim,
@@ -33,10 +33,13 @@ from lifecycle.model import (
     Exit,
     Finding,
     Inventory,
+    Kind,
     Observed,
     Owner,
     OwnerKind,
+    Part,
     Person,
+    Ref,
     SnapshotClass,
     Traffic,
     Verb,
@@ -125,6 +128,25 @@ class World:
                 return snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
             case Verb.RESTORE_IN_PLACE:
                 return self.exchange()
+            case Verb.REMOVE:
+                return self.remove_goal(keeps_services=False)
+            case Verb.RETURN:
+                return returning.goal(self.stop_that_removed(), self.emptied(), {}, {})
+
+    def remove_goal(self, *, keeps_services: bool) -> Goal:
+        parts = tuple(replace(part, addresses=(self.word,) if part.addresses else ()) for part in values.PARTS)
+        shared = Part(Ref(Kind.SECRET, "cluster-property"), "uid-shared")
+        return remove.goal(self.discovery, (*parts, shared), {}, keeps_services=keeps_services)
+
+    def stop_that_removed(self) -> Operation:
+        """What a start brings back."""
+        goal = self.goal(Verb.REMOVE).marked("op-remove")
+        done = Outcome(State.DONE)
+        return replace(values.operation(goal, "op-remove"), state=State.DONE, outcome=done, ended_at=LATER)
+
+    def emptied(self) -> Observed:
+        """What is left after it: the capture and the claims."""
+        return Observed(values.NOW, {}, self.goal(Verb.REMOVE).claims, capture="sha256-op-remove")
 
     def exchange(self) -> Goal:
         """A restore in place of all claims."""
@@ -175,6 +197,8 @@ class World:
     def _plan(self, verb: Verb) -> Plan:
         if verb is Verb.RESTORE:
             return plan_of_return(self.goal(verb), values.TARGET, self.gone())
+        if verb is Verb.RETURN:
+            return plan_of_return(self.goal(verb), values.TARGET, self.emptied(), (self.word,))
         return plan(self.goal(verb), self.down() if verb is Verb.START else self.discovery)
 
     def operation(self, verb: Verb, outcome: Outcome | None = None, **changes: Any) -> Operation:
@@ -288,10 +312,20 @@ class World:
         yield from self.refusals()
         for verb in Verb:
             made, proposal = self.plan(verb), self.proposal(verb)
-            yield f"{verb} prod?", answers.card(proposal, made, changed=False)
-            yield f"{verb} prod?", answers.card(proposal, made, changed=True)
-            yield f"plan to {verb} prod", answers.plan("prod", made)
+            yield f"{verb.words} prod?", answers.card(proposal, made, changed=False)
+            yield f"{verb.words} prod?", answers.card(proposal, made, changed=True)
+            yield f"plan to {verb.words} prod", answers.plan("prod", made)
             yield f"{operation.DOING[verb]} prod (op-", answers.begun(self.operation(verb))
+        stopped = self.stop_that_removed()
+        refs = tuple(one.ref for one in stopped.goal.topology)
+        yield "prod is stopped and removed", removals.removed(stopped, self.emptied(), refs)
+        unwritten = replace(self.emptied(), capture="", claims=self.volumes("Lost")[1:])
+        yield "prod is stopped and removed", removals.removed(stopped, unwritten, ())
+        for last_known in (None, stopped):
+            yield "prod is removed, and not", removals.taken_by_hand("prod", self.volumes("Lost"), last_known)
+        yield "prod is half removed", answers.status("prod", self.status(absent=(self.word,), drift=(self.word,)), None)
+        half = self.failed(Verb.RETURN)
+        yield "prod is half removed", answers.status("prod", self.status(absent=(self.word,), last=half), None)
         running, last = self.operation(Verb.START), self.failed(Verb.STOP, error=self.word)
         yield "prod is partly up", answers.status("prod", self.status(), None)
         yield "prod is partly up", answers.status("prod", self.status(running=running), LINK)
@@ -360,7 +394,7 @@ class World:
             lead = {
                 State.RUNNING: f"{operation.DOING[one.verb]} prod",
                 State.DONE: f"{operation.DONE[one.verb]} prod",
-                State.FAILED: f"FAILED to {one.verb} prod",
+                State.FAILED: f"FAILED to {one.verb.words} prod",
             }[one.state]
             entries = self.entries(one)
             yield lead, operation.live(one, entries)
@@ -396,6 +430,8 @@ class World:
             errors.Deleted(self.removal()),
             errors.HalfRestored(self.operation(Verb.RESTORE_IN_PLACE)),
             errors.HalfDeleted(self.removal()),
+            errors.Removed(self.stop_that_removed()),
+            errors.HalfRemoved(self.stop_that_removed()),
             errors.NothingToRestore(f"No: {self.word}"),
             *self.refusals_of_approvals(),
         ]

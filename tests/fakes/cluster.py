@@ -1,14 +1,29 @@
 """A TML cluster in memory behind the cluster port: real enough for the loop, with faults on demand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lifecycle.checks import Checked
 from lifecycle.errors import ClusterError, Conflict, Gone, LeaseHeld, LeaseLost, NothingFound
-from lifecycle.model import Diagnosis, Discovery, Finding, Inventory, Observed, Ref, Step, Stream, Target, Traffic, Verb
+from lifecycle.model import (
+    Diagnosis,
+    Difference,
+    Discovery,
+    Finding,
+    Inventory,
+    Observed,
+    Owner,
+    Part,
+    Ref,
+    Step,
+    Stream,
+    Target,
+    Traffic,
+    Verb,
+)
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease, Right
 from lifecycle.topology import Topology
@@ -67,6 +82,8 @@ class FakeCluster:
     """What somebody else does before each look, told of the last one."""
     checked: Checked | None = None
     """What comes of the configured check; None: none is."""
+    scaled_by: dict[Ref, tuple[Owner, ...]] = field(default_factory=dict)
+    """Who scales what has this name, whether or not it is there."""
     holders: list[str] = field(default_factory=list)
     """Who is seen to hold the Lease at the next attempts."""
 
@@ -89,6 +106,16 @@ class FakeCluster:
 
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         return ()
+
+    async def parts(self, discovery: Discovery) -> tuple[Part, ...]:
+        return tuple(self.world.parts.values())
+
+    async def differences(self, goal: Goal, refs: Sequence[Ref]) -> tuple[Difference, ...]:
+        assert goal.captured == self.world.picture(goal).capture
+        return tuple(one for ref, one in self.world.differences.items() if ref in refs)
+
+    async def owners(self, refs: Sequence[Ref]) -> Mapping[Ref, tuple[Owner, ...]]:
+        return {ref: owners for ref, owners in self.scaled_by.items() if ref in refs}
 
     async def picture(self, goal: Goal) -> Observed:
         return self.world.picture(goal, self.clock.now())

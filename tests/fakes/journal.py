@@ -89,7 +89,7 @@ class MemoryJournal:
         assert self.sets.setdefault(operation.id, snapshot_set).members == snapshot_set.members
         self._commit(row)
 
-    async def passed(self, operation: Operation, following: str) -> Operation:
+    async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
         row = self._held(operation)
         assert row.phase == operation.phase
         return self._commit(replace(row, phase=following, phase_begun_at=None))

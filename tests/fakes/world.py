@@ -10,6 +10,7 @@ from lifecycle.errors import ClusterError, Conflict, Gone
 from lifecycle.model import (
     Action,
     Claim,
+    Difference,
     Discovery,
     Exit,
     Inventory,
@@ -48,6 +49,7 @@ class Captured:
 
     states: dict[Ref, WorkloadState]
     claims: dict[str, Claim]
+    parts: dict[Ref, Part] = field(default_factory=dict)
 
 
 @dataclass
@@ -86,6 +88,8 @@ class World:
     """Claims whose snapshots are cut, and never ready."""
     guests: dict[str, str] = field(default_factory=dict)
     """By claim: a pod of nobody's that mounts it."""
+    differences: dict[Ref, Difference] = field(default_factory=dict)
+    """What somebody made otherwise than it was captured."""
     made: int = 0
 
     @classmethod
@@ -144,7 +148,7 @@ class World:
             fault.times = fault.times and fault.times - 1
             raise fault.error
         if step.action is Action.CAPTURE:
-            self.captures[goal.mark] = Captured(dict(self.states), dict(self.claims))
+            self.captures.setdefault(goal.mark, Captured(dict(self.states), dict(self.claims), dict(self.parts)))
             return "uid-capture"
         if step.action is Action.MAKE:
             return self._made(step.ref, goal)
@@ -154,7 +158,9 @@ class World:
             raise Gone(f"{step.ref} is gone") if not self.uid_of(step.ref) else Conflict(f"{step.ref}: another uid")
         if step.action is Action.CUT:
             return self._cut(step.ref.name, goal)
-        if step.ref.kind is Kind.VOLUME:
+        if step.action is Action.OVERWRITE:
+            self._overwrite(step.ref, goal, epoch)
+        elif step.ref.kind is Kind.VOLUME:
             self._patch_volume(step, goal)
         elif step.action is Action.REMOVE:
             self._remove(step.ref, epoch)
@@ -199,6 +205,8 @@ class World:
             if self.states[ref].epoch != epoch:
                 raise Conflict("another epoch is stamped")
             assert not self.states[ref].pods, f"{ref} was removed under its pods"
+            for name in [name for name, claim in self.claims.items() if self.states[ref].uid in claim.goes_with]:
+                self.claims[name] = replace(self.claims[name], status=Claim.TERMINATING)
             del self.states[ref]
         else:
             del self.parts[ref]
@@ -218,6 +226,16 @@ class World:
             raise Gone(f"{name} is gone")
         self.snapshots[name] = replace(there, policy=Volume.RETAIN)
         return there.uid
+
+    def _overwrite(self, ref: Ref, goal: Goal, epoch: int) -> None:
+        if ref in self.states:
+            if self.states[ref].epoch != epoch:
+                raise Conflict("another epoch is stamped")
+            assert not self.states[ref].replicas, f"{ref} was overwritten under its pods"
+            self.states[ref] = replace(self.states[ref], written_by=goal.mark, made_by=goal.source)
+        else:
+            self.parts[ref] = replace(self.parts[ref], written_by=goal.mark, made_by=goal.source)
+        self.differences.pop(ref, None)
 
     def _patch_volume(self, step: Step, goal: Goal) -> None:
         volume = self.volumes[step.ref.name]
@@ -244,12 +262,14 @@ class World:
         captured, uid = self.captures[goal.source], self.new_uid(ref.name)
         if ref in captured.states:
             remembered = captured.states[ref].remembered
-            self.states[ref] = WorkloadState(uid, generation=1, remembered=remembered, made_by=goal.source)
+            self.states[ref] = WorkloadState(
+                uid, generation=1, remembered=remembered, made_by=goal.source, written_by=goal.mark
+            )
         elif ref.kind is Kind.CLAIM:
             claim = captured.claims[ref.name]
             self.claims[ref.name] = replace(claim, uid=uid, status="Pending", made_by=goal.source, epoch=0)
         else:
-            self.parts[ref] = Part(ref, uid, goal.source)
+            self.parts[ref] = Part(ref, uid, goal.source, written_by=goal.mark)
         return uid
 
     def _cloned(self, clone: Clone, goal: Goal) -> str:

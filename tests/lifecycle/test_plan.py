@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bot.views.plan import TRAFFIC, effect
-from lifecycle.decide import delete, restart, restore, start, stop
+from lifecycle.decide import delete, remove, restart, restore, returning, start, stop
 from lifecycle.model import Component, Discovery, Inventory, Observed, Verb
 from lifecycle.plan import OnTraffic, Plan, plan, plan_of_return
 from tests.fakes import values
@@ -32,6 +32,21 @@ def planned(verb: Verb, down: frozenset[Component], only: Component | None = Non
             return deletion(found)
         case Verb.RESTORE:
             return the_return()
+        case Verb.REMOVE:
+            return removal(found)
+        case Verb.RETURN:
+            return the_start_after(removal(found))
+
+
+def removal(found: Discovery) -> Plan:
+    return plan(remove.goal(found, values.PARTS, {}, keeps_services=True), found)
+
+
+def the_start_after(removal: Plan) -> Plan:
+    """Of all that it took away."""
+    stopped = values.operation(removal.goal.marked("op-remove"), "op-remove")
+    observed = Observed(values.NOW, {}, stopped.goal.claims, parts=stopped.goal.staying, capture="sha256-op-remove")
+    return plan_of_return(returning.goal(stopped, observed, {}, {}), values.TARGET, observed)
 
 
 def deletion(found: Discovery, inventory: Inventory | None = None, *, keeps_services: bool = False) -> Plan:
@@ -84,6 +99,22 @@ def test_a_restore_makes_all_at_zero_binds_starts_and_gives_the_policies_back() 
         ["scale-up deployment/cm-deploy-0", *(f"scale-up statefulset/{SETS[n]}" for n in (0, 3, 4))],
         ["scale-up deployment/tm-deploy-0"],
         [f"give-back {one}" for one in VOLUMES],
+    ]
+
+
+def test_a_stop_that_removes_takes_what_can_be_made_again_and_no_claim() -> None:
+    going = [one for one in GOING if one != "service/tm-svc"]
+    assert written(planned(Verb.REMOVE, frozenset()))[-2:] == [
+        ["capture secret/tml-bot-capture"],
+        ["remove configmap/cm-properties", *(f"remove {one}" for one in going)],
+    ]
+
+
+def test_the_start_after_it_makes_that_again_at_zero_before_anything_is_started() -> None:
+    going = [one for one in GOING if one != "service/tm-svc"]
+    assert written(planned(Verb.RETURN, frozenset()))[:2] == [
+        ["make configmap/cm-properties", *(f"make {one}" for one in going)],
+        ["scale-up statefulset/cass-set-0"],
     ]
 
 
@@ -159,6 +190,9 @@ def test_the_digest_of_a_restore_follows_its_volumes_and_its_capture_and_not_the
         (Verb.DELETE, frozenset(), None, OnTraffic.STOPS),
         (Verb.DELETE, ALL, None, OnTraffic.UNTOUCHED),
         (Verb.RESTORE, frozenset(), None, OnTraffic.COMES_BACK),
+        (Verb.REMOVE, frozenset(), None, OnTraffic.STOPS),
+        (Verb.REMOVE, ALL, None, OnTraffic.UNTOUCHED),
+        (Verb.RETURN, frozenset(), None, OnTraffic.COMES_BACK),
     ],
 )
 def test_what_a_plan_means_for_the_traffic_follows_from_its_waves(

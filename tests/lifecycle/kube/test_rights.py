@@ -46,6 +46,14 @@ def test_a_role_grants_what_its_verbs_need_beyond_the_roles_before_it_and_nothin
     assert {*granted(rules(name, "ClusterRole"))} == of_the_cluster
 
 
+def test_the_role_for_stop_remove_grants_what_it_and_the_start_need_beyond_the_other_and_nothing_else() -> None:
+    assert for_verb(Verb.REMOVE) == for_verb(Verb.RETURN), "nothing is removed that may not be made again"
+    wanted = {*for_verb(Verb.REMOVE)} - {*NEEDED}
+    assert {*granted(rules("remove.yaml", "Role"))} == wanted
+    assert rules("remove.yaml", "ClusterRole") == []
+    assert not [right for right in wanted if right.resource in ("persistentvolumeclaims", "persistentvolumes")]
+
+
 @pytest.mark.parametrize("verb", [Verb.STOP, Verb.START, Verb.RESTART])
 def test_stop_start_and_restart_need_no_more_than_before(verb: Verb) -> None:
     assert for_verb(verb) == NEEDED

@@ -47,12 +47,18 @@ def draft(removal: Operation) -> Goal:
 
 def missing(removal: Operation, observed: Observed) -> tuple[Ref, ...]:
     """What of it is not there, by its name; ``observed`` is the picture for the draft."""
-    return tuple(ref for ref in restore.made_objects(draft(removal)) if not _is_there(observed, ref))
+    return tuple(ref for ref in _objects_of(removal) if not _is_there(observed, ref))
 
 
 def present(removal: Operation, observed: Observed) -> tuple[Ref, ...]:
     """What has to be compared."""
-    return tuple(ref for ref in restore.made_objects(draft(removal)) if _is_there(observed, ref))
+    return tuple(ref for ref in _objects_of(removal) if _is_there(observed, ref))
+
+
+def _objects_of(removal: Operation) -> tuple[Ref, ...]:
+    """Workloads first: people know them by name."""
+    wanted = draft(removal)
+    return (*(workload.ref for workload in wanted.topology), *(part.ref for part in wanted.parts))
 
 
 def _is_there(observed: Observed, ref: Ref) -> bool:

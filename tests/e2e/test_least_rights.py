@@ -10,7 +10,7 @@ import yaml
 
 import sandbox
 from bot.settings import load_settings
-from lifecycle.kube.rights import CHECKING, DELETING, NEEDED, READING
+from lifecycle.kube.rights import CHECKING, DELETING, NEEDED, READING, REMOVING
 from lifecycle.ports import Right
 from sandbox import CONTEXT, Sandbox, tml
 from sandbox.kubernetes.access import Identity, Role
@@ -127,6 +127,35 @@ async def test_without_their_role_snapshots_are_refused_and_a_stop_without_them_
         assert place.posted("ops") == []
         live = await place.operation(words_of(await place.types("alice", "stop staging")), "ops")
         await place.until_says(live, "Stopped staging")
+
+
+async def test_a_stop_that_removes_and_the_start_after_it_run_with_the_documented_role_and_nothing_cluster_wide(
+    tmp_path: Path,
+) -> None:
+    async with allowed(tmp_path, "role.yaml", "remove.yaml") as place:
+        live = await place.orders("carol", "stop staging --remove", "ops")
+        await place.until_says(live, "Stopped and removed staging")
+        assert "is stopped and removed" in words_of(await place.types("carol", "status staging"))
+        secret = {"name": "sql-property", "namespace": tml.STAGING_NAMESPACE}
+        place.box.kubernetes.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": secret, "data": {}}])
+        back = await place.orders("carol", "start staging --overwrite", "ops")
+        await place.until_says(back, "Started staging")
+        assert "does not let the bot delete" in words_of(await place.types("carol", "delete staging because x"))
+
+
+async def test_without_the_role_for_it_a_stop_that_removes_is_refused_with_the_rules_that_are_missing(
+    tmp_path: Path,
+) -> None:
+    async with allowed(tmp_path, "role.yaml") as place:
+        answer = words_of(await place.types("carol", "stop staging --remove"))
+        assert "does not let the bot stop and remove in ml550-staging" in answer
+        for right in (*(right for right in REMOVING if right not in NEEDED),):
+            assert str(right) in answer
+        assert place.posted("ops") == []
+        stopped = await place.orders("carol", "stop staging", "ops")
+        await place.until_says(stopped, "Stopped staging")
+        started = await place.orders("carol", "start staging", "ops")
+        await place.until_says(started, "Started staging")
 
 
 async def test_without_the_roles_for_it_a_delete_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:

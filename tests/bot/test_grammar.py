@@ -85,6 +85,15 @@ def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
         ("restart prod --downtime sql because it hangs", Restart("prod", SQL, downtime=True, reason="it hangs")),
         ("restart prod tm new certificates", Restart("prod", TM, reason="new certificates")),
         ("restart prod --downtime", Restart("prod", downtime=True)),
+        ("stop prod --remove", Stop("prod", removes=True)),
+        ("stop prod —remove because of the night", Stop("prod", "of the night", True)),
+        ("stop prod --keep-services --remove for good", Stop("prod", "for good", True, True)),
+        ("stop prod --remove --release-services", Stop("prod", "", True, False)),
+        ("stop prod --keep-services", Stop("prod", "", False, True)),
+        ("stop prod because --remove was typed", Stop("prod", "--remove was typed")),
+        ("plan stop prod --remove", PlanOf(Stop("prod", removes=True))),
+        ("start prod --overwrite", Start("prod", overwrites=True)),
+        ("start prod sql=1 --overwrite tm=2 it is time", Start("prod", "it is time", {SQL: 1, TM: 2}, True)),
         ("delete prod because it moves", Delete("prod", None, "it moves")),
         ("delete prod", Delete("prod")),
         ("delete prod it moves away", Delete("prod", None, "it moves away")),
@@ -303,6 +312,18 @@ def test_a_dash_in_a_cluster_name_may_be_any_dash() -> None:
         (
             "delete prod --keep-services --release-services",
             "Give one of --keep-services and --release-services, once.",
+        ),
+        (
+            "stop prod --remove --keep-services --release-services",
+            "Give one of --keep-services and --release-services, once.",
+        ),
+        (
+            "stop prdo --remove because x",
+            "There is no cluster 'prdo'. Did you mean: /tml stop prod --remove",
+        ),
+        (
+            "start prod --overwrit",
+            "`start` has no option '--overwrit'. Did you mean: /tml start prod --overwrite",
         ),
         (
             "delete prod --keep-services --keep-services",

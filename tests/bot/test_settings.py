@@ -106,6 +106,11 @@ def test_a_delete_in_production_keeps_the_services(tmp_path: Path, environment: 
     assert not load(tmp_path, cluster(environment=environment, keep_services="false")).clusters["dev"].keep_services
 
 
+def test_a_stop_scales_unless_the_cluster_says_that_it_removes(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL).clusters["dev"].stop_mode == "scale"
+    assert load(tmp_path, cluster(stop_mode="remove")).clusters["dev"].stop_mode == "remove"
+
+
 def test_what_a_delete_leaves_is_read(tmp_path: Path) -> None:
     assert not load(tmp_path, WHOLE).clusters["prod"].keep_services
     assert not load(tmp_path, SMALL).clusters["dev"].keep_services
@@ -315,6 +320,8 @@ PROBLEMS = [
         "6: clusters.dev.approval.delete.expires: expected a duration such as 90s, 10m, 1h30m or 7d, got '7'",
     ),
     (cluster(keep_services="''"), "6: clusters.dev.keep_services: expected true or false, got ''"),
+    (cluster(stop_mode="gone"), "6: clusters.dev.stop_mode: expected scale or remove, got 'gone'"),
+    (cluster(stop_mode="[remove]"), "6: clusters.dev.stop_mode: expected scale or remove, got a list"),
     (SMALL + "health_port: 99999\n", "6: health_port: expected a port between 0 and 65535, got 99999"),
     (
         SMALL + f"health_port: 0x{'9' * 5000}\n",
@@ -522,6 +529,7 @@ def test_the_digest_follows_the_file_and_no_secret(tmp_path: Path) -> None:
         ("C0PROD", "C0Q"),
         ("9090", "9091"),
         ("keep_services: false", "keep_services: true"),
+        ("keep_services: false", "keep_services: false\n    stop_mode: remove"),
         ("3m", "4m"),
         ("S0CHIEFS", "S0X"),
     ):

@@ -38,10 +38,8 @@ from lifecycle.snapshots import Temperature
 
 CLUSTERS = ("prod", "staging")
 PLAN = "plan stop|start|restart|snapshot|delete|restore CLUSTER [...]"
-STOP = "stop CLUSTER [--snapshot|--no-snapshot] [because REASON]"
+STOP = "stop CLUSTER [--snapshot|--no-snapshot] [--remove [--keep-services|--release-services]] [because REASON]"
 NOSQL, SQL, TM, REPORTING = Component.NOSQL, Component.SQL, Component.TM, Component.REPORTING
-
-STOP = "stop CLUSTER [--remove [--keep-services|--release-services]] [because REASON]"
 
 
 def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
@@ -86,11 +84,12 @@ def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
         ("restart prod tm new certificates", Restart("prod", TM, reason="new certificates")),
         ("restart prod --downtime", Restart("prod", downtime=True)),
         ("stop prod --remove", Stop("prod", removes=True)),
-        ("stop prod —remove because of the night", Stop("prod", "of the night", True)),
-        ("stop prod --keep-services --remove for good", Stop("prod", "for good", True, True)),
-        ("stop prod --remove --release-services", Stop("prod", "", True, False)),
-        ("stop prod --keep-services", Stop("prod", "", False, True)),
+        ("stop prod —remove because of the night", Stop("prod", "of the night", removes=True)),
+        ("stop prod --keep-services --remove for good", Stop("prod", "for good", None, True, True)),
+        ("stop prod --remove --release-services", Stop("prod", "", None, True, False)),
+        ("stop prod --keep-services", Stop("prod", keeps_services=True)),
         ("stop prod because --remove was typed", Stop("prod", "--remove was typed")),
+        ("stop prod --no-snapshot --remove", Stop("prod", snapshot=False, removes=True)),
         ("plan stop prod --remove", PlanOf(Stop("prod", removes=True))),
         ("start prod --overwrite", Start("prod", overwrites=True)),
         ("start prod sql=1 --overwrite tm=2 it is time", Start("prod", "it is time", {SQL: 1, TM: 2}, True)),

@@ -321,6 +321,10 @@ PROBLEMS = [
     ),
     (cluster(keep_services="''"), "6: clusters.dev.keep_services: expected true or false, got ''"),
     (cluster(stop_mode="gone"), "6: clusters.dev.stop_mode: expected scale or remove, got 'gone'"),
+    (
+        cluster(stop_mode="remove", snapshot_on_stop="true"),
+        "6: clusters.dev.stop_mode: a stop that removes takes no snapshot set: drop this, or snapshot_on_stop",
+    ),
     (cluster(stop_mode="[remove]"), "6: clusters.dev.stop_mode: expected scale or remove, got a list"),
     (SMALL + "health_port: 99999\n", "6: health_port: expected a port between 0 and 65535, got 99999"),
     (

@@ -199,6 +199,8 @@ async def test_a_cluster_that_is_stopped_already_is_removed_and_comes_back_runni
 async def test_options_that_mean_nothing_here_are_refused_with_what_to_type(place: Town) -> None:
     answer = words_of(await place.types("alice", "stop staging --keep-services"))
     assert "/tml stop staging --remove --keep-services" in answer
+    answer = words_of(await place.types("alice", "stop staging --remove --snapshot"))
+    assert "First `/tml stop staging --snapshot`, then `/tml stop staging --remove`" in answer
     answer = words_of(await place.types("alice", "start staging --overwrite"))
     assert "nothing of staging is removed" in answer
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.decide import PHASES, remove, returning
+from lifecycle.decide import phases_of, remove, returning
 from lifecycle.errors import ClusterError
-from lifecycle.model import Action, Claim, Component, Kind, Observed, Step, Verb, WorkloadState
+from lifecycle.model import Action, Claim, Component, Kind, Observed, Step, WorkloadState
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 from tests.fakes import values
@@ -52,7 +52,7 @@ def stamp(world: World) -> None:
 def worlds(draw: st.DrawFn) -> tuple[World, int]:
     """With the phase it begins with."""
     world = whole()
-    begins = draw(st.integers(0, len(PHASES[Verb.REMOVE]) - 1))
+    begins = draw(st.integers(0, len(phases_of(GOAL)) - 1))
     states = ["gone", "gone", "namesake"] if begins == 3 else ["down", "down", "ready", *values.STATES, "gone"]
     for one in WORKLOADS:
         how = draw(st.sampled_from(states))
@@ -131,7 +131,7 @@ def stamp_made(world: World) -> None:
 
 
 def end_of(goal: Goal, world: World, begins: int, chance: Random) -> str | None:
-    for phase in PHASES[goal.verb][begins:]:
+    for phase in phases_of(goal)[begins:]:
         if why := go_through(phase, goal, world, chance):
             return f"{phase.name}: {why}"
     return None
@@ -160,7 +160,7 @@ def test_from_every_half_way_state_nothing_is_lost_and_it_ends_or_says_what_is_i
 def test_a_start_from_every_half_removed_state_ends_running_on_the_claims_that_stayed(data: st.DataObject) -> None:
     chance = Random(data.draw(st.integers(0, 2**16)))
     world = whole()
-    for phase in PHASES[Verb.REMOVE][:2]:
+    for phase in phases_of(GOAL)[:2]:
         assert go_through(phase, GOAL, world, Random(5)) is None
     removed = data.draw(st.sets(st.sampled_from(sorted({*world.states, *world.parts}))))
     theirs = data.draw(st.sets(st.sampled_from(sorted({*world.states, *world.parts}))))

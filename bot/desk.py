@@ -305,6 +305,8 @@ class Desk:
         try:
             seen = await status.look(self.sites[cluster].cluster, running, earlier)
         except NothingFound as nothing:
+            if running:
+                return removal_views.under_way(running)
             return await self._status_of_nothing(cluster, nothing)
         return answers.status(cluster, seen, await self._link(running.id if running else None))
 
@@ -351,7 +353,7 @@ class Desk:
             async with asyncio.timeout(GLANCE):
                 word = await status.glance(site.cluster, last)
         except NothingFound as nothing:
-            word = await self._word_for_nothing(name, nothing)
+            word = "nothing of it is there now" if running else await self._word_for_nothing(name, nothing)
         except (ClusterError, Refused, TimeoutError) as trouble:
             word = f"cannot be read: {str(trouble) or 'no answer'}"
         return answers.Glance(name, site.settings.environment, word, running, last)

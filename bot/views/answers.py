@@ -252,8 +252,8 @@ def _notes(seen: Status, link: str | None) -> list[str]:
     elif seen.last:
         lines.append(f"Last: {_outcome(seen.last)} ({seen.last.id})")
         lines += _way_back(seen.last)
-    if seen.absent and not seen.running and not (seen.last and removals.is_half(seen.last)):
-        lines.append(removals.HALF_BY_HAND)
+    if seen.absent and not seen.running:
+        lines += removals.why_half(seen.last)
     if seen.drift:
         lines.append(":warning: *No longer as the bot left it*")
         lines += [f"• {quoted(text)}" for text in seen.drift]

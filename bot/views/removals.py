@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bot.views import claims
 from bot.views.blocks import Message, escape, message, paragraph, preformatted, quoted
-from bot.views.words import listed, mention, object_labels, when
+from bot.views.words import DOING, listed, mention, object_labels, when
 from lifecycle.decide.remove import REMOVING
 from lifecycle.model import Action, Claim, Kind, Observed, Part, Ref, Verb
 from lifecycle.operation import Operation, State
@@ -20,6 +20,16 @@ def is_half(last: Operation) -> bool:
     """Whether it did not come to its end, so that a part of the cluster may be missing."""
     begun = last.verb is Verb.RETURN or (last.verb is Verb.REMOVE and last.phase in REMOVING)
     return begun and last.state is State.FAILED
+
+
+def why_half(last: Operation | None) -> list[str]:
+    """Of a cluster of which something is missing; what failed half-way is told where the last operation is."""
+    if last and is_half(last):
+        return []
+    if last and last.verb is Verb.REMOVE and last.phase in REMOVING:
+        start = f"`/tml start {escape(last.cluster)}`"
+        return [f":recycle: a part of what {escape(last.id)} removed is not back: {start} brings all of it back"]
+    return [HALF_BY_HAND]
 
 
 def fate(plan: Plan) -> list[str]:
@@ -112,6 +122,12 @@ def _volumes(before: Sequence[Claim], seen: Observed) -> list[dict[str, object]]
     gone = [claim.name for claim in before if seen.claim(claim.name) is None]
     lines = [f"*Volumes* {bound} of {len(seen.claims)} Bound", *(f":x: claim {quoted(name)} is gone" for name in gone)]
     return [*paragraph(lines), *preformatted(claims.table(seen.claims, seen.at) if seen.claims else [])]
+
+
+def under_way(running: Operation) -> Message:
+    """Nothing of it is there while an operation takes it away or makes it."""
+    text = f"{running.cluster}: {DOING[running.verb].lower()} now ({running.id})"
+    return message(text, paragraph([f":hourglass_flowing_sand: *{escape(text)}*", "No workload is there right now."]))
 
 
 def taken_by_hand(cluster: str, left: Sequence[Claim], last: Operation | None) -> Message:

@@ -324,6 +324,8 @@ class World:
         for last_known in (None, stopped):
             yield "prod is removed, and not", removals.taken_by_hand("prod", self.volumes("Lost"), last_known)
         yield "prod is half removed", answers.status("prod", self.status(absent=(self.word,), drift=(self.word,)), None)
+        yield "prod: stopping and removing now", removals.under_way(self.operation(Verb.REMOVE))
+        yield "prod is half removed", answers.status("prod", self.status(absent=(self.word,), last=stopped), None)
         half = self.failed(Verb.RETURN)
         yield "prod is half removed", answers.status("prod", self.status(absent=(self.word,), last=half), None)
         running, last = self.operation(Verb.START), self.failed(Verb.STOP, error=self.word)

@@ -273,6 +273,38 @@ async def test_what_somebody_made_since_is_compared_named_and_overwritten_only_w
     assert claims(box, STAGING) == held
 
 
+async def test_what_somebody_made_again_in_part_is_completed_by_a_start_and_by_nothing_else(place: Town) -> None:
+    box = place.box
+    before = objects(box, STAGING)
+    await removed(place)
+    again = [one for one in tml.staging() if one["kind"] == "StatefulSet" and one["metadata"]["name"] == "cass-set-0"]
+    box.kubernetes.apply(again)
+    answer = words_of(await place.types("dave", "status staging"))
+    assert "a part of what op-" in answer
+    assert "`/tml start staging` brings all of it back" in answer
+    for words in ("stop staging --remove", "delete staging because it moves", "restart staging"):
+        assert "staging is half removed" in words_of(await place.types("alice", words)), words
+    await started(place)
+    assert set(objects(box, STAGING)) == set(before)
+
+
+async def test_while_it_goes_status_says_so_and_nobody_else_is_blamed(place: Town) -> None:
+    box = place.box
+    holding = box.kubernetes.faults.add(Fault("status", verb="delete", resource="secrets", status=503))
+    live = await place.orders("alice", "stop staging --remove", "ops")
+
+    def is_empty(store: Any) -> bool:
+        return not (store.list(STATEFULSETS, STAGING) or store.list(DEPLOYMENTS, STAGING))
+
+    await box.kubernetes.until(is_empty, PATIENCE)
+    for words in ("status staging", "list"):
+        answer = words_of(await place.types("dave", words))
+        assert "stopping and removing now" in answer, words
+        assert "not by this bot" not in answer, words
+    box.kubernetes.faults.remove(holding)
+    await place.until_says(live, REMOVED)
+
+
 async def test_what_the_vendors_script_took_is_named_by_status_and_by_a_start(place: Town) -> None:
     box = place.box
     store = box.kubernetes.store

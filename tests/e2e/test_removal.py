@@ -86,7 +86,7 @@ async def test_production_is_asked_with_a_card_that_says_what_goes_and_a_start_b
     said = words_of(card)
     assert "Stop and remove prod" in said
     assert "remove 2 Deployments, 28 Secrets, 5 Services and 5 StatefulSets" in said
-    assert "write down every object that goes" in said
+    assert "write down every object as it is" in said
     assert "5 claims and their volumes are not touched" in said
     assert "tm-svc stays with its address 127.0.0.1" in said
     assert "what all components share stays: cluster-property, papi-property and zones-property" in said

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from lifecycle import configuration
 from lifecycle.decide import delete, remove, returning
 from lifecycle.errors import (
     AlreadyRunning,
@@ -384,6 +385,18 @@ async def test_a_claim_that_is_gone_since_has_to_be_wanted_and_one_that_goes_is_
     scene.world.claims[SQL_CLAIM.name] = replace(there, status=Claim.TERMINATING)
     with pytest.raises(Unsafe, match="is Terminating"):
         await scene.come_back(removal)
+
+
+async def test_a_start_on_an_empty_volume_of_sql_has_to_show_its_configuration_and_one_on_the_same_has_not() -> None:
+    scene = Scene()
+    removal = await scene.run(await scene.remove())
+    kept = await scene.come_back(removal)
+    assert not configuration.is_due(kept.goal, scene.world.claims.values())
+    await scene.end_as_failed(kept)
+    del scene.world.claims[SQL_CLAIM.name]
+    emptied = await scene.run(await scene.come_back(removal, "op-again0"))
+    assert configuration.is_due(emptied.goal, outcome_of(emptied).claims)
+    assert configuration.is_missed(emptied)
 
 
 async def test_a_start_is_refused_where_keda_would_scale_what_is_made() -> None:

@@ -18,6 +18,8 @@ from lifecycle.topology import Topology
 
 OVERTIME = 1 / 6
 """A server that is silent for this much longer than a watch lasts counts as hung: 30 s and 5 s (kubernetes 37)."""
+LEAST_OVERTIME = 1.0
+"""Seconds, of however short a watch: the server's own end of it may come late."""
 
 
 @dataclass
@@ -152,7 +154,8 @@ class Pictures:
             "timeoutSeconds": f"{self._seconds:g}",
         }
         path = paths.all_of(mirror.resource, self._namespace)
-        silence, accept = self._seconds * (1 + OVERTIME), mirror.resource.watched_as
+        silence = self._seconds + max(LEAST_OVERTIME, self._seconds * OVERTIME)
+        accept = mirror.resource.watched_as
         async with aclosing(self._door.follow(path, params, silence=silence, accept=accept)) as events:
             async for event in events:
                 told = True

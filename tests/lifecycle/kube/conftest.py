@@ -20,6 +20,8 @@ from sandbox.kubernetes import KubernetesSandbox
 from sandbox.tml import PROD_NAMESPACE
 
 SCALE = 0.001
+PATIENT = LeaseTiming()
+"""The real times: only tests of the Lease itself wait for its end."""
 QUICK = LeaseTiming(renew=0.15, trust=0.6, duration=0.95, retry=0.02)
 """The real times by thirty or so: a busy machine may stall for a tenth of a second."""
 TIMEOUTS = Timeouts(connect=0.5, read=0.5, whole=2, write=0.12)
@@ -67,8 +69,11 @@ async def door(open_door: OpenDoor) -> Door:
     return await open_door()
 
 
-def cluster_at(door: Door, namespace: str = PROD_NAMESPACE, watch_seconds: float = 0.3) -> KubeCluster:
-    return KubeCluster(door, Target("local", namespace), RealClock(), watch_seconds=watch_seconds, lease_timing=QUICK)
+def cluster_at(
+    door: Door, namespace: str = PROD_NAMESPACE, watch_seconds: float = 0.3, lease_timing: LeaseTiming = PATIENT
+) -> KubeCluster:
+    target = Target("local", namespace)
+    return KubeCluster(door, target, RealClock(), watch_seconds=watch_seconds, lease_timing=lease_timing)
 
 
 def goal_of(found: Discovery) -> Goal:

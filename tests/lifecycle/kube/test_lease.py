@@ -58,7 +58,7 @@ async def renewed(api: KubernetesSandbox, times: int) -> None:
 
 
 async def test_it_is_renewed_while_it_is_held_and_free_afterwards(api: KubernetesSandbox, door: Door) -> None:
-    async with cluster_at(door).lease("bot-1", patience=0) as lease:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0) as lease:
         assert holder(api) == "bot-1"
         await renewed(api, LONGER_THAN_IT_LASTS)
         assert lease.is_held
@@ -67,18 +67,18 @@ async def test_it_is_renewed_while_it_is_held_and_free_afterwards(api: Kubernete
 
 
 async def test_a_second_holder_is_told_who_has_it(door: Door) -> None:
-    async with cluster_at(door).lease("bot-1", patience=0) as first:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0) as first:
         with pytest.raises(LeaseHeld, match="bot-1"):
-            async with cluster_at(door).lease("bot-2", patience=QUICK.duration):
+            async with cluster_at(door, lease_timing=QUICK).lease("bot-2", patience=QUICK.duration):
                 pass
         assert first.is_held
 
 
 async def test_a_released_lease_is_taken_at_once(door: Door) -> None:
-    async with cluster_at(door).lease("bot-1", patience=0):
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0):
         pass
     begun = time.monotonic()
-    async with cluster_at(door).lease("bot-2", patience=0) as lease:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-2", patience=0) as lease:
         assert lease.is_held
     assert time.monotonic() - begun < QUICK.duration
 
@@ -86,7 +86,7 @@ async def test_a_released_lease_is_taken_at_once(door: Door) -> None:
 async def test_a_dead_holders_lease_is_taken_over_when_it_has_run_out(api: KubernetesSandbox, door: Door) -> None:
     dead = await died(door)
     begun = time.monotonic()
-    async with cluster_at(door).lease("bot-2", patience=0) as lease:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-2", patience=0) as lease:
         assert time.monotonic() - begun >= QUICK.duration
         assert lease.is_held
         assert not dead.is_held
@@ -95,9 +95,9 @@ async def test_a_dead_holders_lease_is_taken_over_when_it_has_run_out(api: Kuber
 
 async def test_a_holder_of_the_same_name_is_another_holder(door: Door) -> None:
     """Two bots may have the same host name."""
-    async with cluster_at(door).lease("bot", patience=0):
+    async with cluster_at(door, lease_timing=QUICK).lease("bot", patience=0):
         with pytest.raises(LeaseHeld):
-            async with cluster_at(door).lease("bot", patience=0):
+            async with cluster_at(door, lease_timing=QUICK).lease("bot", patience=0):
                 pass
 
 
@@ -107,7 +107,7 @@ async def test_one_of_those_who_wait_gets_it(api: KubernetesSandbox, door: Door)
 
     async def wait(name: str) -> None:
         with contextlib.suppress(LeaseHeld):
-            async with cluster_at(door).lease(name, patience=0) as lease:
+            async with cluster_at(door, lease_timing=QUICK).lease(name, patience=0) as lease:
                 got.append(name)
                 await renewed(api, LONGER_THAN_IT_LASTS)
                 assert lease.is_held
@@ -117,7 +117,7 @@ async def test_one_of_those_who_wait_gets_it(api: KubernetesSandbox, door: Door)
 
 
 async def test_a_hung_server_ends_writing_before_another_may_take_over(api: KubernetesSandbox, door: Door) -> None:
-    async with cluster_at(door).lease("bot-1", patience=0) as lease:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0) as lease:
         fault = api.faults.add(Fault("delay", resource="leases", seconds=0.5))
         assert await until(lambda: not lease.is_held) < QUICK.duration
         api.faults.remove(fault)
@@ -125,7 +125,7 @@ async def test_a_hung_server_ends_writing_before_another_may_take_over(api: Kube
 
 
 async def test_a_renewal_whose_answer_is_lost_is_no_loss(api: KubernetesSandbox, door: Door) -> None:
-    async with cluster_at(door).lease("bot-1", patience=0) as lease:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0) as lease:
         fault = api.faults.add(Fault("drop_after", verb="update", resource="leases", times=1))
         await renewed(api, LONGER_THAN_IT_LASTS)
         assert fault.met == 1
@@ -136,7 +136,7 @@ async def test_a_renewal_whose_answer_is_lost_is_no_loss(api: KubernetesSandbox,
 async def test_a_first_write_whose_answer_is_lost_is_found_to_be_ours(api: KubernetesSandbox, door: Door) -> None:
     api.faults.add(Fault("drop_after", verb="create", resource="leases", times=1))
     begun = time.monotonic()
-    async with cluster_at(door).lease("bot-1", patience=0) as lease:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0) as lease:
         assert lease.is_held
         assert time.monotonic() - begun < QUICK.duration
 
@@ -145,7 +145,7 @@ async def test_a_lease_that_somebody_took_is_lost_for_good(api: KubernetesSandbo
     def take(found: Object) -> None:
         found["spec"] |= {"holderIdentity": "bot-2", "leaseTransitions": 9}
 
-    async with cluster_at(door).lease("bot-1", patience=0) as lease:
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0) as lease:
         api.store.change(LEASES, PROD_NAMESPACE, NAME, take)
         await until(lambda: not lease.is_held)
     assert holder(api) == "bot-2"
@@ -154,14 +154,14 @@ async def test_a_lease_that_somebody_took_is_lost_for_good(api: KubernetesSandbo
 async def test_a_server_that_never_answers_is_an_error_in_the_end(api: KubernetesSandbox, door: Door) -> None:
     api.faults.add(Fault("status", resource="leases", status=503))
     with pytest.raises(Retryable):
-        async with cluster_at(door).lease("bot-1", patience=0):
+        async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=0):
             pass
 
 
 async def test_a_missing_right_is_told_at_once(api: KubernetesSandbox, door: Door, open_door: OpenDoor) -> None:
     api.server.tokens["none"] = Identity("none", ())
     with pytest.raises(Forbidden):
-        async with cluster_at(await open_door("none")).lease("bot-1", patience=5):
+        async with cluster_at(await open_door("none"), lease_timing=QUICK).lease("bot-1", patience=5):
             pass
 
 
@@ -171,7 +171,7 @@ async def test_what_is_written_is_whole_seconds_and_a_foreign_duration_is_obeyed
     await died(door, timing=replace(QUICK, duration=2))
     assert api.store.get(LEASES, PROD_NAMESPACE, NAME)["spec"]["leaseDurationSeconds"] == 2
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(1.4), cluster_at(door).lease("bot-2", patience=0):
+        async with asyncio.timeout(1.4), cluster_at(door, lease_timing=QUICK).lease("bot-2", patience=0):
             pass
 
 

@@ -138,6 +138,7 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
         access = Access(directory, who["team_id"], who.get("enterprise_id"))
+        snapshots = SnapshotSets(database)
         gate = Gate(
             sites=sites,
             access=access,
@@ -145,13 +146,13 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
             messages=messages,
             proposals=proposals,
             approvals=approvals,
-            sets=SnapshotSets(database),
+            sets=snapshots,
             notices=notices,
             starter=executor,
             clock=clock,
             new_id=partial(_fresh_id, random.SystemRandom()),
         )
-        desk = Desk(sites, gate, access, operations, approvals, messages, SnapshotSets(database), audit, link, clock)
+        desk = Desk(sites, gate, access, operations, approvals, messages, snapshots, audit, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
 

@@ -22,6 +22,7 @@ from bot.grammar import (
     Restore,
     Snapshots,
     Status,
+    Verify,
     Whoami,
     Withdraw,
     normalised,
@@ -157,6 +158,11 @@ class Desk:
         request = Request(person, place, f"restore set {identity}")
         return replace(await self._answered(request, self._restore_set(person, place, identity)), settles=False)
 
+    async def verify(self, person: Person, place: Place, snapshot_set: str) -> Answer:
+        """The button of a set: a test of its restore, by whoever pressed."""
+        request = Request(person, place, f"verify {snapshot_set}")
+        return replace(await self._answered(request, self._verify(person, place, snapshot_set)), settles=False)
+
     async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
         """Refusals and known troubles as answers, which leave a card that is still good; the rest goes on as it is."""
         try:
@@ -211,7 +217,7 @@ class Desk:
                 return await self._open_approvals(request.person)
             case Snapshots(cluster):
                 await self._require_viewer(request.person, cluster)
-                return snapshot_views.sets(cluster, await self.snapshots.of(cluster), self.clock.now())
+                return await self._sets(cluster)
             case Whoami():
                 return answers.whoami(request.person, await self._roles(request.person))
             case _:
@@ -238,6 +244,24 @@ class Desk:
         text = f"restore {operation.cluster} {identity}"
         command = Restore(operation.cluster, identity)
         return await self._told(await self.gate.submit(Request(person, place, text), command))
+
+    async def _verify(self, person: Person, place: Place, identity: str) -> Message:
+        cluster = (await self._operation(identity)).cluster
+        request = Request(person, place, f"verify {cluster} {identity}")
+        return await self._told(await self.gate.submit(request, Verify(cluster, identity)))
+
+    async def _sets(self, name: str) -> Message:
+        """With what restore tests left; a cluster that does not say keeps no set from being shown."""
+        site, kept = self.sites[name], await self.snapshots.of(name)
+        running = await self.operations.running_on(name)
+        try:
+            async with asyncio.timeout(GLANCE):
+                found = await site.cluster.leftovers()
+        except (ClusterError, TimeoutError) as trouble:
+            log.warning("leftovers could not be looked for", cluster=name, reason=str(trouble) or "no answer")
+            found = ()
+        left = [one for one in found if running is None or one.operation != running.id]
+        return snapshot_views.sets(name, kept, self.clock.now(), site.cluster.target.namespace, left)
 
     async def _open_approvals(self, person: Person) -> Message:
         waiting = await self.approvals.open_on(list(self.sites))

@@ -35,7 +35,7 @@ AGAIN = 5.0
 
 def ended_as(operation: Operation, outcome: Outcome) -> Outcome:
     """What failed before, and was being started again when this happened, is what people have to know first."""
-    return operation.failure.back(outcome) if operation.failure else outcome
+    return operation.ended(outcome)
 
 
 class Site(Protocol):

@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Protocol
 
 from bot.access import Access, Role
-from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Snapshot, Start, Stop, parse
+from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Snapshot, Start, Stop, Verify, parse
 from bot.removals import Left, left_of, lost, missing_in_words, plan_of_start
 from bot.settings import ClusterSettings, StopMode
 from lifecycle import configuration
 from lifecycle.approval import Approval, ApprovalState, check_place, is_same
-from lifecycle.decide import BACK, delete, in_place, phases_of, remove, restart, restore, snapshot, start, stop
+from lifecycle.decide import BACK, delete, in_place, phases_of, remove, restart, restore, snapshot, start, stop, verify
 from lifecycle.decide.preflight import absent
 from lifecycle.difference import difference
 from lifecycle.errors import (
@@ -29,6 +29,7 @@ from lifecycle.errors import (
     NotAllowed,
     NothingFound,
     NothingToRestore,
+    NothingToVerify,
     NotUnderstood,
     Refused,
     Removed,
@@ -41,6 +42,7 @@ from lifecycle.plain import from_plain, to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
 from lifecycle.ports import Clock, Cluster
 from lifecycle.snapshots import Ending, Temperature, ending
+from lifecycle.verification import doubt
 from storage.approvals import Approvals
 from storage.database import StorageError
 from storage.messages import Messages
@@ -368,7 +370,13 @@ class Gate:
             raise ClusterBusy(change.cluster, running.id)
         try:
             async with asyncio.timeout(LOOKED_WITHIN):
-                return await (self._plan_of_return(change) if isinstance(change, Restore) else self._plan(change))
+                match change:
+                    case Restore():
+                        return await self._plan_of_return(change)
+                    case Verify():
+                        return await self._plan_of_verification(change)
+                    case _:
+                        return await self._plan(change)
         except TimeoutError:
             raise Retryable(f"no answer within {LOOKED_WITHIN:.0f} s") from None
 
@@ -381,14 +389,15 @@ class Gate:
             if left and left.is_written_down:
                 return await self._plan_of_start(change, left)
         discovery = await self._discovered(change.cluster, left)
-        last = await self._operations.latest(change.cluster)
+        last = await self._operations.latest_change(change.cluster)
         gone = (*absent(discovery, last.goal.topology if last else ()), *(missing_in_words(left) if left else ()))
         found = replace(discovery, absent=gone)
         removes = isinstance(change, Stop) and self._removes(change)
         if removes or isinstance(change, Start | Delete | Snapshot):
             await self._refuse_half_restored(change, discovery)
         if isinstance(change, Delete) or (isinstance(change, Stop) and removes):
-            return self._planned(await self._goal_of_removal(change, found, last), found, last)
+            made = self._planned(await self._goal_of_removal(change, found, last), found, last)
+            return replace(made, warnings=(*made.warnings, *await self._doubts(change)))
         if isinstance(change, Start):
             await self._refuse_half_deleted(change, discovery)
         if isinstance(change, Restart):
@@ -423,6 +432,14 @@ class Gate:
         self._refuse_set(change, found)
         remembered = await self._operations.remembered_counts(change.cluster)
         return remove.goal(found, await cluster.parts(found), remembered, keeps_services=keeps)
+
+    async def _doubts(self, change: Change) -> tuple[str, ...]:
+        """What a delete counts on and nobody has tested."""
+        if not isinstance(change, Delete):
+            return ()
+        newest = next(iter(await self._sets.of(change.cluster)), None)
+        told = doubt(change.cluster, newest.content if newest else None, newest.verification if newest else None)
+        return (told,) if told else ()
 
     async def _set_goal(self, change: Snapshot, found: Discovery, last: Operation | None) -> Goal:
         cluster = self._sites[change.cluster].cluster
@@ -573,7 +590,7 @@ class Gate:
         try:
             return plan_of_return(restore.goal(wanted, observed), cluster.target, observed)
         except AlreadyRunning as refusal:
-            last = await self._operations.latest(change.cluster)
+            last = await self._operations.latest_change(change.cluster)
             raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.RESTORE)) from None
 
     async def _plan_of_set(self, change: Restore) -> Plan:
@@ -594,7 +611,7 @@ class Gate:
         cluster = self._sites[change.cluster].cluster
         await self._require_rights(cluster, Verb.RESTORE_IN_PLACE)
         inventory = await cluster.inventory(discovery)
-        last = await self._operations.latest(change.cluster)
+        last = await self._operations.latest_change(change.cluster)
         unsaved, how = self._unsaved(change), ended_how(last)
         left = await self._operations.half_restored(change.cluster)
         goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
@@ -607,6 +624,28 @@ class Gate:
         """What else there is to restore from."""
         kept = await self._sets.of(cluster)
         return f"There is a snapshot set: `/tml restore {cluster} {kept[0].content.id}`." if kept else ""
+
+    async def _plan_of_verification(self, change: Verify) -> Plan:
+        """Of a set that the bot's own record knows; of the cluster itself nothing may be left."""
+        site = self._sites[change.cluster]
+        kept = await self._set_of(change)
+        await self._require_rights(site.cluster, Verb.VERIFY)
+        likenesses = await site.cluster.likenesses(kept.operation, kept.content.capture)
+        goal = verify.goal(kept.content, kept.operation, likenesses, site.settings.checks)
+        observed = await site.cluster.picture(goal)
+        verify.refuse_lost(goal, observed)
+        return plan_of_return(goal, site.cluster.target, observed)
+
+    async def _set_of(self, change: Verify) -> Kept:
+        known = await self._sets.of(change.cluster)
+        found = next((one for one in known if change.set in (None, one.content.id)), None)
+        if found is not None:
+            return found
+        if change.set:
+            raise NothingToVerify(
+                f"{change.cluster} has no snapshot set {change.set}. `/tml snapshots {change.cluster}` lists them."
+            )
+        raise NothingToVerify(f"{change.cluster} has no snapshot set yet. `/tml snapshot {change.cluster}` takes one.")
 
     async def _require_rights(self, cluster: Cluster, verb: Verb) -> None:
         if missing := await cluster.missing_rights(verb):

@@ -111,7 +111,16 @@ class Snapshot:
     reason: str = ""
 
 
-Change = Stop | Start | Restart | Delete | Restore | Snapshot
+@dataclass(frozen=True)
+class Verify:
+    """Test that a snapshot set can be restored; ``set`` None: the newest."""
+
+    cluster: str
+    set: str | None = None
+    reason: str = ""
+
+
+Change = Stop | Start | Restart | Delete | Restore | Snapshot | Verify
 
 
 @dataclass(frozen=True)
@@ -518,6 +527,14 @@ def _snapshot(line: _Line) -> Snapshot:
     return Snapshot(cluster, temperature, _free_reason(line))
 
 
+def _verify(line: _Line) -> Verify:
+    cluster, found = _cluster(line), _as_id(line.next)
+    if not _SET.fullmatch(found):
+        return Verify(cluster, None, _free_reason(line))
+    line.take(found)
+    return Verify(cluster, found, _free_reason(line))
+
+
 def _snapshots(line: _Line) -> Snapshots:
     cluster = _cluster(line)
     _refuse_rest(line)
@@ -651,7 +668,7 @@ USAGES: tuple[Usage, ...] = (
     ),
     Usage(
         "plan",
-        "plan stop|start|restart|snapshot|delete|restore CLUSTER [...]",
+        "plan stop|start|restart|snapshot|verify|delete|restore CLUSTER [...]",
         "What a command would do; changes nothing.",
         ("plan stop prod", "plan start prod reporting=1", "plan restart prod tm --downtime"),
         _plan,
@@ -690,6 +707,13 @@ USAGES: tuple[Usage, ...] = (
         ("snapshot prod", "snapshot prod cold because of the upgrade", "snapshot prod hot"),
         _snapshot,
     ),
+    Usage(
+        "verify",
+        "verify CLUSTER [SET] [because REASON]",
+        "Tests that a snapshot set, else the newest one, can be restored: on clones, which are removed again.",
+        ("verify prod", "verify prod op-7k2m9x because an auditor asks"),
+        _verify,
+    ),
     Usage("snapshots", "snapshots CLUSTER", "The snapshot sets that there are.", ("snapshots prod",), _snapshots),
     Usage(
         "delete",
@@ -721,7 +745,7 @@ USAGES: tuple[Usage, ...] = (
 """Every command there is: help shows this table, and suggestions come from it."""
 
 _BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
-_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart", "snapshot", "snapshots", "delete", "restore"})
+_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart", "snapshot", "snapshots", "verify", "delete", "restore"})
 _ONE_APPROVAL = frozenset({"approve", "deny", "withdraw"})
 
 RESERVED = frozenset({*_BY_NAME, *BECAUSE})

@@ -60,6 +60,7 @@ def register(app: AsyncApp, desk: Desk) -> None:
     _on_press(app, "run", desk.run)
     _on_press(app, "undo", desk.undo)
     _on_press(app, "restore_set", desk.restore_set)
+    _on_press(app, "verify", desk.verify)
     _on_approve(app, desk)
 
 

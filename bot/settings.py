@@ -93,6 +93,8 @@ class ClusterSettings:
     configuration_check: Check | None = None
     """What shows that the API configuration is there; without it that cannot be seen."""
     stop_mode: StopMode = StopMode.SCALE
+    checks: Mapping[Component, tuple[str, ...]] = field(default_factory=dict)
+    """What a restore test runs, where that is not the default."""
 
     @property
     def is_production(self) -> bool:
@@ -364,7 +366,15 @@ class _Approvals(_Written):
 
 
 class _Component(_Written):
-    snapshot: YesOrNo
+    snapshot: YesOrNo | None = None
+    verify: tuple[Annotated[str, Argument], ...] = ()
+
+    @field_validator("verify", mode="before")
+    @classmethod
+    def _command(cls, words: object) -> object:
+        if not isinstance(words, list) or not words:
+            raise ValueError(f"expected a command as a list, such as [sh, -c, test -s /mnt/data], got {_shown(words)}")
+        return words
 
 
 class _Check(_Written):
@@ -427,12 +437,15 @@ def _cluster(name: str, written: _Cluster, file: _File) -> ClusterSettings:
         unsaved=_unsaved(written.components),
         snapshot_on_stop=written.snapshot_on_stop,
         stop_mode=written.stop_mode,
+        checks=MappingProxyType(
+            {Component(name): one.verify for name, one in written.components.items() if one.verify}
+        ),
     )
 
 
 def _unsaved(written: Mapping[str, _Component]) -> frozenset[Component]:
     """What memcached keeps in its files is nothing that matters (domain, section 5)."""
-    saved = {Component(name): component.snapshot for name, component in written.items()}
+    saved = {Component(name): one.snapshot for name, one in written.items() if one.snapshot is not None}
     return frozenset(one for one in Component if not saved.get(one, one is not Component.CACHE))
 
 

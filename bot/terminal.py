@@ -115,6 +115,7 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     say(f"{where}: ok, {len(found.workloads)} workloads in {found.target}")
     await _tell_wider(f"{where}: stop --remove", cluster, "remove.yaml", Verb.REMOVE)
     await _tell_wider(f"{where}: snapshots", cluster, "snapshot.yaml", Verb.SNAPSHOT)
+    await _tell_wider(f"{where}: verify", cluster, "verify.yaml", Verb.VERIFY)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     return 0
 

@@ -26,7 +26,10 @@ def kubectl(step: Step) -> tuple[str, ...]:
         case Action.KEEP:
             policy = '{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}'
             return (f"kubectl patch {step.ref} --patch '{policy}'",)
-        case Action.REMOVE:
+        case Action.LET_GO:
+            policy = '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}'
+            return (f"kubectl patch {step.ref} --patch '{policy}'",)
+        case Action.REMOVE | Action.CLEAN:
             return (f"kubectl delete {step.ref}",)
         case _:  # no line of a shell writes a capture, or reads one
             return ()

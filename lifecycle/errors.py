@@ -134,6 +134,12 @@ class NothingToRestore(Refused):
     code = "nothing-to-restore"
 
 
+class NothingToVerify(Refused):
+    """The bot knows no such snapshot set of the cluster."""
+
+    code = "nothing-to-verify"
+
+
 class Unsafe(Refused):
     """What was asked for would lose data or fight another owner."""
 

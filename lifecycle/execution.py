@@ -11,8 +11,9 @@ from lifecycle import configuration
 from lifecycle.addresses import addresses, is_waited_for
 from lifecycle.by_hand import by_hand
 from lifecycle.checks import Checked
-from lifecycle.decide import BACK, phases_from
+from lifecycle.decide import phases_from, way_back
 from lifecycle.decide.snapshot import taken
+from lifecycle.decide.verify import judged
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, LeaseLost, Retryable
 from lifecycle.model import Action, Diagnosis, Exit, Kind, Observed, Step, Verb
 from lifecycle.operation import Goal, Operation, Outcome, State
@@ -22,6 +23,8 @@ from lifecycle.ports import Clock, Cluster, Journal, Lease, Result, Watch
 BACKOFF = (0.25, 8.0)
 """Seconds: the first and the longest pause after a step that Kubernetes did not take, doubled each time, jittered."""
 
+SCRATCHING = frozenset({Action.CLONE, Action.CHECK, Action.LET_GO, Action.CLEAN})
+"""What is done to a restore test's own objects."""
 
 AS_IT_WAS = frozenset({Verb.RESTORE, Verb.SNAPSHOT, Verb.RESTORE_IN_PLACE})
 """Verbs that leave a cluster running if it ran."""
@@ -85,21 +88,34 @@ class Execution:
     """By the monotonic clock; None when there is no usual time, or it was told."""
 
     async def through_all_phases(self) -> Operation:
-        """Phase after phase; the first whose end is not seen in time ends the operation."""
-        async with self.cluster.watch(self.operation.goal) as watch:
-            while True:
-                phase, *rest = phases_from(self.operation.goal, self.operation.phase)
-                failure = await self._failure_of(phase, watch)
-                if failure and self._turns_back(phase):
-                    self.operation = await self.journal.turned_back(self.operation, failure, BACK.name)
-                elif failure:
-                    return await self.journal.finished(self.operation, await self._outcome(failure, watch))
-                else:
-                    await self._save(phase)
-                    if not rest:
-                        return await self.journal.finished(self.operation, await self._outcome(None, watch))
-                    capture = self.observed.capture if self.observed else ""
-                    self.operation = await self.journal.passed(self.operation, rest[0].name, capture)
+        """Phase after phase; the first whose end is not seen in time ends the operation, or makes it turn back.
+
+        The way back begins with lists: a picture from before the last step would not show what that step made.
+        """
+        while self.operation.state is State.RUNNING:
+            self.observed = None
+            async with self.cluster.watch(self.operation.goal) as watch:
+                await self._until_ended_or_turned_back(watch)
+        return self.operation
+
+    async def _until_ended_or_turned_back(self, watch: Watch) -> None:
+        while True:
+            phase, *rest = phases_from(self.operation.goal, self.operation.phase)
+            failure = await self._failure_of(phase, watch)
+            await self._judge(phase, failure)
+            if failure and (back := way_back(self.operation.goal, phase)):
+                self.operation = await self.journal.turned_back(self.operation, failure, back.name)
+                return
+            if failure:
+                self.operation = await self.journal.finished(self.operation, self.operation.ended(failure))
+                return
+            await self._save(phase)
+            if not rest:
+                done = Outcome(State.DONE) if self.operation.failure else await self._done(watch)
+                self.operation = await self.journal.finished(self.operation, self.operation.ended(done))
+                return
+            capture = self.observed.capture if self.observed else ""
+            self.operation = await self.journal.passed(self.operation, rest[0].name, capture)
 
     async def _failure_of(self, phase: Phase, watch: Watch) -> Outcome | None:
         """Go through the phase; None when its end was SEEN."""
@@ -109,15 +125,6 @@ class Execution:
         except Stopped as reason:
             return await self._failed(phase, error=str(reason))
 
-    def _turns_back(self, phase: Phase) -> bool:
-        return phase.can_turn_back and self.operation.goal.ran
-
-    async def _outcome(self, failure: Outcome | None, watch: Watch) -> Outcome:
-        """What took the cluster down in vain has failed, whether or not it is up again."""
-        if self.operation.failure is not None:
-            return self.operation.failure.back(failure)
-        return failure or await self._done(watch)
-
     async def _save(self, phase: Phase) -> None:
         """What is ready to restore from is recorded as soon as it is, whatever becomes of the rest."""
         if not phase.completes_set:
@@ -126,6 +133,13 @@ class Execution:
         exits = await self.journal.exits(self.operation)
         unseen = unseen_exits(self.operation, exits, self.observed)
         await self.journal.saved(self.operation, taken(self.operation.goal, self.observed, exits, unseen))
+
+    async def _judge(self, phase: Phase, failure: Outcome | None) -> None:
+        """What a check said is recorded as soon as it is known, whatever becomes of the cleaning."""
+        if phase.judges_set and self.observed is not None:
+            verification = judged(self.operation.goal, self.observed, failure)
+            if verification is not None:
+                await self.journal.verified(self.operation, verification)
 
     async def _enter(self, phase: Phase) -> None:
         """A phase that was entered before keeps its time; what is left of it counts from here."""
@@ -303,6 +317,8 @@ def stamps(goal: Goal, observed: Observed) -> list[int]:
 def seen(observed: Observed, step: Step) -> object:
     """What the step changes: a workload's uid and generation, everything that is known of another object."""
     ref = step.ref
+    if step.action in SCRATCHING:
+        return observed.scratch.seen(ref)
     if step.action is Action.CAPTURE:
         return observed.capture
     if step.action in (Action.CUT, Action.RETAIN):

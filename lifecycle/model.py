@@ -21,6 +21,7 @@ class Verb(StrEnum):
     """A stop with --remove."""
     RETURN = "return"
     """A start of what that took away."""
+    VERIFY = "verify"
 
     @property
     def words(self) -> str:
@@ -66,6 +67,8 @@ class Kind(StrEnum):
     CLAIM = "PersistentVolumeClaim"
     VOLUME = "PersistentVolume"
     SNAPSHOT = "VolumeSnapshot"
+    POD = "Pod"
+    """Only those of checks, which no controller makes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -183,6 +186,9 @@ class Pod:
     ready: bool = False
     deleting: bool = False
     containers: tuple[Container, ...] = ()
+    made_by: str = ""
+    reason: str = ""
+    """Why Kubernetes itself ended it: DeadlineExceeded, Evicted."""
 
 
 @dataclass(frozen=True)
@@ -292,6 +298,9 @@ class Volume:
     kept_by: str = ""
     policy_before: str = ""
     is_csi: bool = False
+    created_at: datetime | None = None
+    provisioner: str = ""
+    """Who made it for a claim; empty where a person did."""
 
     RETAIN = "Retain"
 
@@ -303,6 +312,15 @@ class Volume:
     def is_retained(self) -> bool:
         """Whether its data stay when its claim goes."""
         return self.policy == self.RETAIN
+
+    def is_made_for(self, claim: Claim) -> bool:
+        """Whether it is bound to this very claim and nothing was in it before: a free volume may be bound to any claim.
+
+        Kubernetes takes one that is free before it has one made, whatever the claim wants it to be made of.
+        """
+        is_its = (self.claim, self.claim_uid) == (claim.name, claim.uid)
+        is_newer = bool(self.created_at and claim.created_at and self.created_at >= claim.created_at)
+        return is_its and is_newer and bool(self.provisioner)
 
 
 @dataclass(frozen=True)
@@ -420,6 +438,36 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """What a restore test made, by the names that it gives: clones, the volumes behind them, the pods of its checks."""
+
+    claims: tuple[Claim, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    free: tuple[Volume, ...] = ()
+    """Volumes of nobody, which Kubernetes may bind to a clone's claim in place of a clone."""
+
+    def claim(self, name: str) -> Claim | None:
+        return next((one for one in self.claims if one.name == name), None)
+
+    def pod(self, name: str) -> Pod | None:
+        return next((one for one in self.pods if one.name == name), None)
+
+    def volume_of(self, claim: str) -> Volume | None:
+        return next((one for one in self.volumes if one.claim == claim), None)
+
+    def seen(self, ref: Ref) -> object:
+        """The object, whatever it is; None where there is none."""
+        match ref.kind:
+            case Kind.POD:
+                return self.pod(ref.name)
+            case Kind.VOLUME:
+                return next((one for one in self.volumes if one.name == ref.name), None)
+            case _:
+                return self.claim(ref.name)
+
+
+@dataclass(frozen=True)
 class Observed:
     """A full picture of one moment. A kind that could not be read makes no picture at all."""
 
@@ -434,6 +482,8 @@ class Observed:
     """Those of the set that the goal takes."""
     capture: str = ""
     """The sha256 of the goal's capture, once every piece of it was seen."""
+    scratch: Scratch = Scratch()
+    """What the goal's restore test made."""
 
     def __getitem__(self, workload: Workload) -> WorkloadState:
         return self.state_of(workload.ref)
@@ -475,6 +525,14 @@ class Action(StrEnum):
     OVERWRITE = "overwrite"
     REBIND = "rebind"
     GIVE_BACK = "give-back"
+    CLONE = "clone"
+    """Of a scratch claim: make it, of its member's snapshot."""
+    CHECK = "check"
+    """Of a pod: make it, to look at the clone of the same name."""
+    LET_GO = "let-go"
+    """Of a clone's volume: let it go with its claim."""
+    CLEAN = "clean"
+    """Of a scratch claim or a check's pod: remove it."""
 
 
 @dataclass(frozen=True, order=True)

@@ -30,6 +30,7 @@ from lifecycle.model import (
 )
 from lifecycle.snapshots import Clone, Cutting
 from lifecycle.topology import Topology
+from lifecycle.verification import Verifying
 
 UNMARKED = "not begun"
 """The mark of a goal that no operation has taken for its own yet: nothing in the cluster bears it."""
@@ -98,6 +99,8 @@ class Goal:
     """Of a restore from a snapshot set: the set's id."""
     clones: tuple[Clone, ...] = ()
     """What of the chosen set becomes claims."""
+    verifying: Verifying | None = None
+    """The snapshot set whose restore it tests."""
 
     def marked(self, operation: str) -> "Goal":
         """The same goal for the operation of this id."""
@@ -117,7 +120,7 @@ class Goal:
     @property
     def is_wide(self) -> bool:
         """Whether more than workloads, pods and claims has to be watched."""
-        wide = (Verb.DELETE, Verb.RESTORE, Verb.RESTORE_IN_PLACE, Verb.REMOVE, Verb.RETURN)
+        wide = (Verb.DELETE, Verb.RESTORE, Verb.RESTORE_IN_PLACE, Verb.REMOVE, Verb.RETURN, Verb.VERIFY)
         return self.verb in wide or self.cutting is not None
 
     @property
@@ -175,10 +178,11 @@ class Outcome:
     snapshots: tuple[Snapshot, ...] = ()
     """Those of the set that it takes, as they were seen last."""
     back_up: bool | None = None
-    """Whether a cluster that was taken down in vain was SEEN running again; None where that was not tried."""
+    """Whether the way back was SEEN to its end: the cluster that was taken down in vain runs again, what a restore test
+    made is gone. None where it was not tried."""
 
-    def back(self, failed: "Outcome | None") -> "Outcome":
-        """This failure after the cluster was started again; ``failed`` says why that did not work, None that it did."""
+    def back(self, failed: "Outcome | None", undone: str = "not started again") -> "Outcome":
+        """This failure after its way back; ``failed`` says why that did not work (``undone``), None that it did."""
         if failed is None:
             return replace(self, back_up=True, by_hand=())
         findings = [one.findings for one in (self.diagnosis, failed.diagnosis) if one]
@@ -187,7 +191,7 @@ class Outcome:
             back_up=False,
             diagnosis=Diagnosis(tuple(finding for several in findings for finding in several)),
             by_hand=failed.by_hand,
-            error="; not started again: ".join(text for text in (self.error, failed.error) if text) or None,
+            error=f"; {undone}: ".join(text for text in (self.error, failed.error) if text) or None,
         )
 
 
@@ -221,7 +225,14 @@ class Operation:
     limits: Mapping[str, int] = field(default_factory=dict)
     """Seconds that a phase of this name may take where the configuration says so; else its topology decides."""
     failure: Outcome | None = None
-    """Why it failed although it still runs: it brings back up what it took down."""
+    """Why it failed although it still runs: it is on its way back, bringing up what it took down, or cleaning up."""
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        """How it ends with this outcome of its last phase: what made it turn back is what people have to know first."""
+        if self.failure is None:
+            return outcome
+        undone = "not cleaned up" if self.verb is Verb.VERIFY else "not started again"
+        return self.failure.back(None if outcome.state is State.DONE else outcome, undone)
 
 
 @dataclass(frozen=True)

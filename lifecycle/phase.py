@@ -44,9 +44,11 @@ class Phase:
     obstacle: Callable[[Goal, Observed], str | None] = strangers_or_losses
     """What makes it senseless to go on, in words."""
     can_turn_back: bool = False
-    """Whether nothing is removed yet, so that a cluster that ran is started again where the phase fails."""
+    """Whether the goal's way back, where it names one, is gone where the phase fails: see decide.way_back."""
     completes_set: bool = False
     """Whether at its end a snapshot set is ready to restore from."""
+    judges_set: bool = False
+    """Whether its end, or its failure, says something of the set that is verified."""
 
     def reached(self, goal: Goal, observed: Observed) -> bool:
         """Whether the end of the phase is SEEN in this picture."""

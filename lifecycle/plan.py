@@ -96,6 +96,7 @@ class Plan:
                     "cutting": self._cutting(),
                     "clones": [self.goal.chosen, self.goal.clones],
                     "streams": self.goal.streams,
+                    **({"verifying": self.goal.verifying} if self.goal.verifying else {}),
                 }
             )
         )

@@ -27,6 +27,7 @@ from lifecycle.model import (
 from lifecycle.operation import Goal, Operation, Outcome
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.topology import Topology
+from lifecycle.verification import Leftover, Likeness, Verification
 
 
 class Clock(Protocol):
@@ -110,6 +111,14 @@ class Cluster(Protocol):
 
     async def picture(self, goal: Goal) -> Observed:
         """What there is of the goal's objects, read once, for a cluster of which nothing may be left to discover."""
+
+    async def likenesses(self, taken: Operation, captured: str) -> Mapping[str, Likeness]:
+        """How the pods run that have the claims of the set that ``taken`` took, by claim: as they are live, else as
+        they were captured with it (``captured`` is the sha256). What is known of neither is left out.
+        """
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """Every scratch object of the namespace, with the operation that made it."""
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         """The rights that the verb needs and Kubernetes would refuse (SelfSubjectAccessReview)."""
@@ -196,11 +205,14 @@ class Journal(Protocol):
     async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
         """The set was SEEN ready to restore from; recorded once."""
 
+    async def verified(self, operation: Operation, verification: Verification) -> None:
+        """This was SEEN of a set's clones; recorded with the set, and told once."""
+
     async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
         """The phase's end was SEEN, with the capture of this sha256: the row moves on to the phase ``following``."""
 
     async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:
-        """It has failed, which is not the end: the row moves on to the phase that takes the cluster up again."""
+        """It has failed, which is not the end: the row moves on to the phase that is its way back."""
 
     async def finished(self, operation: Operation, outcome: Outcome) -> Operation:
         """The operation ended, well or not; its slot is free."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lifecycle.checks import Checked
-from lifecycle.decide import BACK, phases_from, phases_of
+from lifecycle.decide import phases_from, phases_of, way_back
 from lifecycle.errors import ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
 from lifecycle.execution import Execution, Stopped, backoff
 from lifecycle.operation import Operation, Outcome, State
@@ -90,15 +90,15 @@ class Runner:
         return self.clock.now() >= (operation.phase_begun_at or since) + _phase(operation).time_for(operation)
 
     async def _given_up(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
-        """End it, or go on to start the cluster again where nothing is removed yet."""
-        if _phase(operation).can_turn_back and operation.goal.ran:
-            return await self.journal.turned_back(operation, await self._failure(operation, cluster, reason), BACK.name)
+        """End it, or go on with its way back where there is one."""
+        if back := way_back(operation.goal, _phase(operation)):
+            return await self.journal.turned_back(operation, await self._failure(operation, cluster, reason), back.name)
         return await self._stopped(operation, cluster, reason)
 
     async def _stopped(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
         """End it as failed, and with the failure that made it turn back, if it did."""
         failure = await self._failure(operation, cluster, reason)
-        return await self.journal.finished(operation, operation.failure.back(failure) if operation.failure else failure)
+        return await self.journal.finished(operation, operation.ended(failure))
 
     async def _failure(self, operation: Operation, cluster: Cluster, reason: str) -> Outcome:
         """Without a picture: what is done and what not is not known here, and nothing is claimed."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lifecycle.decide import phases_of
+from lifecycle.decide import phases_of, verify
 from lifecycle.model import Action, Claim, Kind, Observed, Part, Ref, Snapshot, Step, Volume, WorkloadState
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
@@ -60,6 +60,8 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
         case Action.KEEP | Action.REBIND | Action.GIVE_BACK:
             changed = (_rewritten(goal, one, step) if one.ref == step.ref else one for one in observed.volumes)
             return replace(observed, volumes=tuple(changed))
+        case Action.CLONE | Action.CHECK | Action.LET_GO | Action.CLEAN:
+            return replace(observed, scratch=verify.applied(goal, observed.scratch, step))
 
 
 def _accepted(state: WorkloadState, step: Step, goal: Goal) -> WorkloadState:
@@ -149,6 +151,7 @@ def settled(observed: Observed) -> Observed:
         volumes=tuple(_held_or_released(volume, claims) for volume in observed.volumes),
         workloads={ref: _at_rest(state) for ref, state in observed.workloads.items()},
         claims=tuple(claims.values()),
+        scratch=verify.settled(observed.scratch),
     )
 
 

@@ -17,13 +17,14 @@ from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import canonical, to_plain
 from lifecycle.ports import Clock, Result
 from lifecycle.snapshots import SnapshotSet
+from lifecycle.verification import Verification
 from storage.audit import Entry, append, moment
 from storage.database import Database
 from storage.messages import LIVE, tell, want
 from storage.moments import stored
 from storage.operations import read_in
-from storage.snapshots import write_set
-from storage.tables import arrivals, exits, operations, steps
+from storage.snapshots import write_set, write_verification
+from storage.tables import arrivals, audit, exits, operations, steps
 
 DONE = "done"
 """The result of a step that Kubernetes accepted; every other result is the error's text."""
@@ -164,6 +165,14 @@ class DatabaseJournal:
         async with self._writing(operation) as page:
             if await write_set(page.connection, operation, snapshot_set):
                 await page.told("snapshot-set", to_plain(snapshot_set))
+
+    async def verified(self, operation: Operation, verification: Verification) -> None:
+        """The entry has each member's verdict; the set has the newest that said something."""
+        told = select(audit.c.seq).where(audit.c.subject == operation.id, audit.c.kind == "verified").limit(1)
+        async with self._writing(operation) as page:
+            if (await page.connection.execute(told)).one_or_none() is None:
+                await write_verification(page.connection, verification)
+                await page.told("verified", to_plain(verification) | {"result": verification.result})
 
     async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
         """By compare-and-swap on the phase, too: it moves on once."""

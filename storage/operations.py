@@ -78,6 +78,11 @@ class Operations:
             query = query.where(operations.c.state == state.value)
         return await self._first(query)
 
+    async def latest_change(self, cluster: str) -> Operation | None:
+        """The one that began last, of all that touch the cluster: a restore test does not."""
+        query = _newest_first().where(operations.c.cluster == cluster, operations.c.verb != Verb.VERIFY.value)
+        return await self._first(query.limit(1))
+
     async def last_removal(self, cluster: str) -> Operation | None:
         """The newest delete that has ended and got as far as removing something: what a restore brings back."""
         query = (

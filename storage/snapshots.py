@@ -4,13 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lifecycle.operation import Operation
 from lifecycle.plain import canonical, from_plain, to_plain
 from lifecycle.snapshots import SnapshotSet
+from lifecycle.verification import Verification
 from storage.database import Database
 from storage.moments import stored
 from storage.operations import operation_of
@@ -23,6 +24,8 @@ class Kept:
 
     content: SnapshotSet
     operation: Operation
+    verification: Verification | None = None
+    """The newest that said something of its data; else the newest that there was."""
 
 
 class SnapshotSets:
@@ -56,9 +59,24 @@ async def write_set(connection: AsyncConnection, operation: Operation, taken: Sn
     return bool((await connection.execute(statement.on_conflict_do_nothing())).rowcount)
 
 
+async def write_verification(connection: AsyncConnection, found: Verification) -> None:
+    """In the caller's transaction. A test that says nothing of the data hides none that did."""
+    own = snapshot_sets.c.operation == found.set
+    known = _verification(await connection.scalar(select(snapshot_sets.c.verdict).where(own)))
+    if known and known.is_conclusive and not found.is_conclusive:
+        return
+    columns = {"verified_at": stored(found.at), "verified_by": found.by, "verdict": canonical(to_plain(found))}
+    await connection.execute(update(snapshot_sets).where(own).values(**columns))
+
+
+def _verification(text: str | None) -> Verification | None:
+    return from_plain(Verification, json.loads(text)) if text else None
+
+
 def _sets() -> Select[Any]:
-    return select(operations, snapshot_sets.c.content).join(snapshot_sets, snapshot_sets.c.operation == operations.c.id)
+    columns = (snapshot_sets.c.content, snapshot_sets.c.verdict)
+    return select(operations, *columns).join(snapshot_sets, snapshot_sets.c.operation == operations.c.id)
 
 
 def _kept(row: Row[Any]) -> Kept:
-    return Kept(from_plain(SnapshotSet, json.loads(row.content)), operation_of(row))
+    return Kept(from_plain(SnapshotSet, json.loads(row.content)), operation_of(row), _verification(row.verdict))

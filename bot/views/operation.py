@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.grammar import unescaped
-from bot.views import claims, removals, snapshots
+from bot.views import claims, removals, snapshots, verification
 from bot.views.addresses import address_lines
 from bot.views.blocks import (
     SECTION_LIMIT,
@@ -45,6 +45,7 @@ from lifecycle.phase import Phase
 from lifecycle.plain import from_plain
 from lifecycle.plan import SCALING, Plan
 from lifecycle.snapshots import SnapshotSet
+from lifecycle.verification import Verification
 from storage.audit import Recorded
 
 NOTES = 4
@@ -65,8 +66,12 @@ GOING = {
     Action.OVERWRITE: "being overwritten with what is written down",
     Action.REBIND: "being freed for the claim of the old name, and for no other",
     Action.GIVE_BACK: "getting back the reclaim policy of before",
+    Action.CLONE: "being made of its snapshot",
+    Action.CHECK: "beginning, in a pod of its own",
+    Action.LET_GO: "being let go with its claim",
+    Action.CLEAN: "being removed",
 }
-SHOWN_KINDS = frozenset({Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME})
+SHOWN_KINDS = frozenset({Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME, Kind.POD})
 """Of other objects only their arrival is told: there are dozens, and nobody waits for one of them."""
 
 
@@ -173,12 +178,13 @@ def _phase_line(operation: Operation, phase: Phase, entries: Sequence[Recorded],
 
 
 def _back(operation: Operation) -> list[str]:
-    """Of a delete that failed before it removed anything: the cluster comes up again."""
+    """Of what failed and goes its way back: the cluster comes up again, or the test's own objects go."""
     if operation.failure is None:
         return []
+    words = PHASES["clean" if operation.verb is Verb.VERIFY else BACK.name]
     if operation.outcome is None:
-        return [f":x: {quoted(_reason_of(operation.failure))}", ":hourglass_flowing_sand: components up again"]
-    return [f"{':white_check_mark:' if operation.outcome.back_up else ':x:'} components up again"]
+        return [f":x: {quoted(_reason_of(operation.failure))}", f":hourglass_flowing_sand: {words}"]
+    return [f"{':white_check_mark:' if operation.outcome.back_up else ':x:'} {words}"]
 
 
 def _while_running(operation: Operation, entries: Sequence[Recorded]) -> Callable[[str, str], str]:
@@ -321,8 +327,14 @@ def _snapshot_set(_operation: Operation, data: Any, _at: datetime) -> list[Block
     return paragraph(snapshots.told(from_plain(SnapshotSet, data)))
 
 
+def _verified(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    return verification.told(from_plain(Verification, data))
+
+
 def _turned_back(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     failure = from_plain(Outcome, data["failure"])
+    if operation.verb is Verb.VERIFY:
+        return [*verification.turned_back(_reason_of(failure)), *diagnosis_blocks(_diagnosis(failure))]
     what = "saved" if operation.verb is Verb.SNAPSHOT else REACHED[operation.verb]
     lead = f":x: *{escape(operation.cluster)} is not {what}, and nothing was removed.* It is started again first"
     return [section(f"{lead}; then more.\n{quoted(_reason_of(failure))}"), *diagnosis_blocks(_diagnosis(failure))]
@@ -364,6 +376,8 @@ def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
         return _delete_finished(operation, outcome)
     if operation.verb is Verb.REMOVE:
         return _removal_finished(operation, outcome, at)
+    if operation.verb is Verb.VERIFY:
+        return _verify_finished(operation, outcome)
     if operation.state is State.DONE:
         return [*_done(operation, outcome), *_volumes(operation, outcome, at)]
     return [*_failed(operation, outcome), *_volumes(operation, outcome, at), _buttons(operation)]
@@ -386,6 +400,13 @@ def _removal_finished(operation: Operation, outcome: Outcome, at: datetime) -> l
     begun = operation.phase in remove.REMOVING
     buttons = actions(button("Status", "status", operation.id)) if begun else _buttons(operation)
     return [*_failed(operation, outcome), *_volumes(operation, outcome, at), buttons]
+
+
+def _verify_finished(operation: Operation, outcome: Outcome) -> list[Block]:
+    """Without the cluster's volumes: none of them was looked at."""
+    if operation.state is State.FAILED:
+        return [*_failed(operation, outcome), _buttons(operation)]
+    return verification.done(operation, duration((operation.ended_at or operation.begun_at) - operation.begun_at))
 
 
 def ways_back(operation: Operation) -> list[str]:
@@ -474,6 +495,8 @@ def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
 
 
 def _left_as(operation: Operation, outcome: Outcome) -> str:
+    if operation.verb is Verb.VERIFY:
+        return verification.left_as(operation)
     if outcome.back_up is not None:
         again = "*was started again*" if outcome.back_up else "*could not be started again*"
         return f"Nothing was removed. {escape(operation.cluster)} {again}."
@@ -485,6 +508,8 @@ def _left_as(operation: Operation, outcome: Outcome) -> str:
 def _go_on(operation: Operation) -> str:
     if operation.verb is Verb.REMOVE:
         return removals.go_on(operation, _command(operation))
+    if operation.verb is Verb.VERIFY:
+        return verification.go_on(operation)
     if operation.verb is Verb.DELETE and operation.phase in REMOVING:
         back = f"`/tml restore {escape(operation.cluster)}` brings back what was removed; every volume is kept"
         waits = "or leave it deleted: a claim that is Terminating goes by itself when nothing mounts it any more"
@@ -568,6 +593,7 @@ TELLERS: dict[str, Teller] = {
     "passed": _passed,
     "turned-back": _turned_back,
     "snapshot-set": _snapshot_set,
+    "verified": _verified,
     "exit": _exit,
     "slow": _slow,
     "finished": _finished,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from bot.views import removals, snapshots
 from bot.views.blocks import quoted
 from bot.views.losses import lost_lines
+from bot.views.verification import planned as tested
 from bot.views.words import listed
 from lifecycle import losses
 from lifecycle.model import Action, Step, Verb, Volume
@@ -31,6 +32,10 @@ DONE_TO = {
     Action.OVERWRITE: "overwrite {} with what is written down",
     Action.REBIND: "free {} for the claims of the old names",
     Action.GIVE_BACK: "give {} back the reclaim policies of before",
+    Action.CLONE: "make {} of the snapshots, by names of their own",
+    Action.CHECK: "look at each in one of {}, mounted for reading only",
+    Action.LET_GO: "let {} go with their claims",
+    Action.CLEAN: "remove {} again, whatever they showed",
 }
 
 
@@ -83,6 +88,8 @@ def fate(plan: Plan) -> list[str]:
             return removals.fate(plan)
         case Verb.RETURN:
             return removals.fate_of_return(plan)
+        case Verb.VERIFY:
+            return tested(plan.goal)
         case _:
             return [VOLUMES, *snapshots.planned(plan.goal)]
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.views.blocks import Block, Message, actions, button, context, escape, message, paragraph, quoted, section
+from bot.views.verification import known, left_behind
 from bot.views.words import duration, listed, mention, when
 from lifecycle.model import Verb, Volume
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan
 from lifecycle.quantity import gibibytes
 from lifecycle.snapshots import Cutting, Ending, SnapshotSet, Temperature, Unsaved
+from lifecycle.verification import Leftover
 from storage.proposals import Proposal
 from storage.snapshots import Kept
 
@@ -126,20 +128,24 @@ def minutes(seconds: int) -> str:
     return f"{max(1, -(-seconds // 60))} min"
 
 
-def sets(cluster: str, kept: Sequence[Kept], now: datetime) -> Message:
-    """The cluster's sets, newest first."""
+def sets(
+    cluster: str, kept: Sequence[Kept], now: datetime, namespace: str = "", left: Sequence[Leftover] = ()
+) -> Message:
+    """The cluster's sets, newest first; before them what restore tests left in the namespace."""
     text = f"Snapshot sets of {cluster}"
+    lost = left_behind(namespace, left)
     if not kept:
         take = f"`/tml snapshot {escape(cluster)}` takes one."
-        return message(text, [section(f"*{escape(text)}*\nThere is none that this bot took and saw ready. {take}")])
+        none = section(f"*{escape(text)}*\nThere is none that this bot took and saw ready. {take}")
+        return message(text, [none, *lost])
     rows = [block for one in kept[:LISTED] for block in (section(_row(one, now)), _buttons(one))]
     if len(kept) > LISTED:
         rows.append(context(f"and {len(kept) - LISTED} older ones"))
-    return message(text, [section(f"*{escape(text)}*"), *rows])
+    return message(text, [section(f"*{escape(text)}*"), *lost, *rows])
 
 
 def _buttons(one: Kept) -> Block:
-    return actions(button("Restore", "restore_set", one.content.id))
+    return actions(button("Restore", "restore_set", one.content.id), button("Verify", "verify", one.content.id))
 
 
 def _row(one: Kept, now: datetime) -> str:
@@ -149,5 +155,6 @@ def _row(one: Kept, now: datetime) -> str:
     return (
         f":camera_with_flash: *{escape(taken.id)}* {taken.temperature}, {escape(taken.ending)} · "
         f"{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
-        f"{gibibytes(taken.size)}{missing}\n{mention(operation.requester)} ({operation.verb}){because}"
+        f"{gibibytes(taken.size)}{missing}\n{mention(operation.requester)} ({operation.verb}){because}\n"
+        f"{known(one.verification)}"
     )

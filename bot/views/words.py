@@ -20,6 +20,7 @@ DOING = {
     Verb.RESTORE_IN_PLACE: "Restoring in place",
     Verb.REMOVE: "Stopping and removing",
     Verb.RETURN: "Starting",
+    Verb.VERIFY: "Verifying a snapshot set of",
 }
 DONE = {
     Verb.STOP: "Stopped",
@@ -31,6 +32,7 @@ DONE = {
     Verb.RESTORE_IN_PLACE: "Restored in place",
     Verb.REMOVE: "Stopped and removed",
     Verb.RETURN: "Started",
+    Verb.VERIFY: "Verified a snapshot set of",
 }
 REACHED = {
     Verb.STOP: "stopped",
@@ -42,6 +44,7 @@ REACHED = {
     Verb.RESTORE_IN_PLACE: "back at the snapshot set",
     Verb.REMOVE: "stopped and removed",
     Verb.RETURN: "ready",
+    Verb.VERIFY: "restorable, as far as its checks tell",
 }
 """What the cluster is when the verb's goal was seen."""
 ARRIVED = {
@@ -60,6 +63,9 @@ ARRIVED = {
     "clone": "made of its snapshot",
     "give-back": "with the reclaim policy of before",
     "claims": "Bound",
+    "clones": "made",
+    "check": "passed",
+    "clean": "gone",
 }
 """What an object is at the end of a phase."""
 PHASES = {
@@ -77,6 +83,9 @@ PHASES = {
     "clone": "claims made of the set",
     "give-back": "volumes' policies given back",
     "claims": "claims seen Bound",
+    "clones": "clones made",
+    "check": "checks passed",
+    "clean": "nothing of the test left",
 }
 """A phase of an operation that has several, by its end."""
 COUNTED = frozenset({"secret", "service", "configmap"})
@@ -102,6 +111,8 @@ def object_label(goal: Goal, name: str) -> str:
     """
     if name == str(CAPTURE):
         return "the capture"
+    if scratch := _scratch_label(goal, name):
+        return scratch
     workload = next((one for one in goal.topology if str(one.ref) == name), None)
     if workload:
         return workload.label
@@ -114,6 +125,13 @@ def object_label(goal: Goal, name: str) -> str:
     return quoted(f"{KINDS.get(kind, kind)} {own}")
 
 
+def _scratch_label(goal: Goal, name: str) -> str:
+    """Of what a restore test makes, by the member that it is made for; empty for anything else."""
+    kind, _, own = name.partition("/")
+    member = goal.verifying.member(goal.mark, own) if goal.verifying else None
+    return f"the {'check' if kind == 'pod' else 'clone'} of {quoted(member.claim)}" if member else ""
+
+
 def _claims_of_snapshots(goal: Goal) -> dict[str, str]:
     members = goal.cutting.members if goal.cutting else ()
     return {str(ref_of(goal.mark, member.claim)): member.claim for member in members}
@@ -121,6 +139,8 @@ def _claims_of_snapshots(goal: Goal) -> dict[str, str]:
 
 def object_labels(goal: Goal, names: Sequence[str]) -> list[str]:
     """Objects as people want to read of them: claims and volumes together, of Secrets and the like only how many."""
+    if goal.verifying:
+        return [object_label(goal, name) for name in names]
     kinds = {name: "" if name == str(CAPTURE) else name.partition("/")[0] for name in names}
     counted = Counter(kind for kind in kinds.values() if kind in COUNTED)
     single = [object_label(goal, name) for name, kind in kinds.items() if kind not in {*COUNTED, *SEVERAL}]

@@ -1,6 +1,6 @@
 """Pure decisions, one file per verb, and which phases a verb consists of."""
 
-from lifecycle.decide import delete, in_place, remove, restore, returning, snapshot
+from lifecycle.decide import delete, in_place, remove, restore, returning, snapshot, verify
 from lifecycle.decide.restart import ROLLING
 from lifecycle.decide.start import UP
 from lifecycle.decide.stop import DOWN, DOWN_AND_BACK
@@ -9,7 +9,7 @@ from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 
 BACK = delete.UP_AGAIN
-"""In place of what is left, where an operation that can turn back fails and the cluster ran."""
+"""The way back of what took a cluster down that ran."""
 
 NAMES = tuple(
     dict.fromkeys(
@@ -19,6 +19,7 @@ NAMES = tuple(
             *(delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED),
             *(restore.MADE, restore.BOUND, restore.GIVEN_BACK, in_place.CLONED),
             remove.HELD,
+            *(verify.CLONED, verify.CHECKED, verify.CLEANED),
         )
     )
 )
@@ -47,6 +48,17 @@ def phases_of(goal: Goal) -> tuple[Phase, ...]:
             return (remove.DOWN, remove.CAPTURED, remove.REMOVED, remove.HELD)
         case Verb.RETURN:
             return (returning.MADE, returning.UP)
+        case Verb.VERIFY:
+            return (verify.CLONED, verify.CHECKED, verify.CLEANED)
+
+
+def way_back(goal: Goal, phase: Phase) -> Phase | None:
+    """What the goal goes on with, its outcome already failed, where this phase of it fails; None: it ends there."""
+    if not phase.can_turn_back:
+        return None
+    if goal.verb is Verb.VERIFY:
+        return verify.CLEANED
+    return BACK if goal.ran else None
 
 
 def phases_from(goal: Goal, name: str) -> tuple[Phase, ...]:

@@ -12,8 +12,10 @@ from lifecycle.kube import (
     fence,
     forwarding,
     inventory,
+    likeness,
     picture,
     rights,
+    scratch,
     traffic,
     watch,
 )
@@ -41,6 +43,7 @@ from lifecycle.model import (
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Clock, Lease, Right, Watch
 from lifecycle.topology import Topology
+from lifecycle.verification import Leftover, Likeness
 
 DEFAULT_TIMING = LeaseTiming()
 
@@ -97,6 +100,14 @@ class KubeCluster:
     async def picture(self, goal: Goal) -> Observed:
         """See the port."""
         return await picture.take(self._door, self._namespace, goal, self._clock.now())
+
+    async def likenesses(self, taken: Operation, captured: str) -> Mapping[str, Likeness]:
+        """See the port."""
+        return await likeness.likenesses(self._door, self._namespace, self._captures, taken, captured)
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        """See the port."""
+        return await scratch.leftovers(self._door, self._namespace)
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         """See the port."""

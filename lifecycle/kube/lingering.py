@@ -11,7 +11,7 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.evidence import SECONDS, Evidence
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
-from lifecycle.kube.symptoms import Symptom, Weight, symptom
+from lifecycle.kube.symptoms import Symptom, Weight, of_pod, symptom
 from lifecycle.model import Claim, Kind, Ref, Volume
 from lifecycle.ports import Right
 
@@ -55,6 +55,8 @@ async def _of(door: Door, namespace: str, ref: Ref, found: Evidence) -> list[Sym
         return await _of_volume(door, namespace, ref, one)
     if ref.kind is Kind.SNAPSHOT:
         return await _of_snapshot(door, namespace, ref, one)
+    if ref.kind is Kind.POD:
+        return _of_check(ref, one, found)
     return [_terminating(ref, one) if read.is_deleting(one) else symptom(Weight.WAITING, str(ref), "still there")]
 
 
@@ -74,6 +76,17 @@ def _of_claim(ref: Ref, claim: Json, found: Evidence) -> Iterator[Symptom]:
     reason, message = (event.get("reason"), event.get("message", "")) if event else (seen.status, "")
     wanted = f"waits for volume {seen.volume}; " if seen.volume else ""
     yield symptom(Weight.CAUSE, str(ref), str(reason or seen.status), f"{seen.status}; {wanted}{message}")
+
+
+def _of_check(ref: Ref, pod: Json, found: Evidence) -> list[Symptom]:
+    """A pod that no controller made: its own symptoms, and those of the claims that it waits for."""
+    if read.status_of(pod).get("phase") == "Succeeded" and not read.is_deleting(pod):
+        return [symptom(Weight.WAITING, str(ref), "Succeeded", "still there")]
+    mounted = read.claims_mounted_by(pod)
+    claims = [one for one in found.of(Resource.CLAIMS) if read.name_of(one) in mounted]
+    waiting = [one for one in claims if read.claim(one).status != "Bound"]
+    behind = [told for one in waiting for told in _of_claim(Claim.ref_of(read.name_of(one)), one, found)]
+    return [*of_pod(pod, found), *behind]
 
 
 def _terminating(ref: Ref, found: Json, more: str = "") -> Symptom:

@@ -65,6 +65,7 @@ OF_KIND = {
     Kind.CLAIM: Resource.CLAIMS,
     Kind.VOLUME: Resource.VOLUMES,
     Kind.SNAPSHOT: Resource.SNAPSHOTS,
+    Kind.POD: Resource.PODS,
 }
 
 PICTURED = (Resource.STATEFUL_SETS, Resource.DEPLOYMENTS, Resource.PODS, Resource.CLAIMS)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from lifecycle.kube import paths, read
+from lifecycle.kube import paths, read, scratch
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
@@ -20,6 +20,8 @@ from lifecycle.snapshots import name_of
 
 def resources_of(goal: Goal) -> tuple[Resource, ...]:
     """What has to be known for it."""
+    if goal.verifying:
+        return scratch.SCRATCHED
     if not goal.is_wide:
         return PICTURED
     volumes = (Resource.VOLUMES,) if goal.volumes else ()
@@ -29,6 +31,8 @@ def resources_of(goal: Goal) -> tuple[Resource, ...]:
 def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tuple[Exit, ...] = ()) -> Observed:
     """Of what removes, makes or captures also the volumes, parts, capture and snapshots that the goal names."""
     seen = read.observed(goal.topology, lists, at, exits)
+    if goal.verifying:
+        return replace(seen, snapshots=_snapshots(goal, lists), scratch=scratch.seen(goal, namespace, lists))
     if not goal.is_wide:
         return seen
     return replace(
@@ -41,6 +45,9 @@ def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tupl
 
 
 def _names_of_set(goal: Goal) -> frozenset[str]:
+    """Those that it takes, or those that it tests."""
+    if goal.verifying:
+        return frozenset(member.snapshot for member in goal.verifying.members)
     members = goal.cutting.members if goal.cutting else ()
     taken = (name_of(goal.mark, member.claim) for member in members)
     return frozenset({*taken, *(clone.snapshot for clone in goal.clones)})

@@ -257,6 +257,8 @@ def pod(found: Json) -> Pod:
         ready=has_condition(found, "Ready"),
         deleting=is_deleting(found),
         containers=tuple(_container(one) for one in status.get("containerStatuses") or []),
+        made_by=made_by(found),
+        reason=str(status.get("reason") or ""),
     )
 
 

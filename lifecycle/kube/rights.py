@@ -92,6 +92,16 @@ RESTORING = (
 
 IN_PLACE = tuple(dict.fromkeys((*RESTORING, *DELETING)))
 """In place: a set for safety, old volumes kept, old claims removed."""
+VERIFYING = (
+    *NEEDED,
+    *_rights("", ["persistentvolumes"], ["get", "list", "watch", "patch"]),
+    *_rights("", ["pods", "persistentvolumeclaims"], ["get", "create", "delete"]),
+    *_rights("", ["secrets"], ["get"]),
+    *_rights("snapshot.storage.k8s.io", ["volumesnapshots", "volumesnapshotcontents"], ["list", "watch"]),
+)
+"""Secrets: the capture of the set, where nothing of the cluster is live. Volumes are patched where the class of a clone
+says Retain.
+"""
 
 CHECKING = _rights("", ["pods/exec"], ["get", "create"])
 """To run a command: a WebSocket is a GET, and Kubernetes asks for create besides since 1.35."""
@@ -107,6 +117,7 @@ _WIDER = {
     Verb.RESTORE_IN_PLACE: IN_PLACE,
     Verb.REMOVE: REMOVING,
     Verb.RETURN: REMOVING,
+    Verb.VERIFY: VERIFYING,
 }
 
 

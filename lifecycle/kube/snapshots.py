@@ -17,7 +17,8 @@ from lifecycle.operation import Operation
 from lifecycle.quantity import in_bytes
 from lifecycle.snapshots import Member, name_of
 
-API = "snapshot.storage.k8s.io/v1"
+GROUP = "snapshot.storage.k8s.io"
+API = f"{GROUP}/v1"
 IS_DEFAULT = "snapshot.storage.kubernetes.io/is-default-class"
 SET = "tml-bot/set"
 """Label of a VolumeSnapshot: the operation whose set it is of."""

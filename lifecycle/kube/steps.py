@@ -11,6 +11,7 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.fence import require
 from lifecycle.kube.patch import Patch
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
+from lifecycle.kube.scratch import Bench
 from lifecycle.model import Action, Kind, Ref, Step, Verb, Volume
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease
@@ -176,6 +177,22 @@ class Doing:
         wanted = copies.copy(self.step.ref, captured[self.step.ref], self.operation)
         return await self._patch(overwriting.overwrite(self.step, found, wanted, self.operation))
 
+    @property
+    def _bench(self) -> Bench:
+        return Bench(self.door, self.namespace, self.operation, self.lease)
+
+    async def clone(self) -> str:
+        return await self._bench.clone(self.step)
+
+    async def check(self) -> str:
+        return await self._bench.check(self.step)
+
+    async def let_go(self) -> str:
+        return await self._bench.let_go(self.step)
+
+    async def clean(self) -> str:
+        return await self._bench.clean(self.step)
+
     async def _own(self) -> Json:
         """The object with the step's uid. Raises Gone where another one has its name."""
         found = await self._read()
@@ -214,4 +231,8 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.OVERWRITE: Doing.overwrite,
     Action.REBIND: Doing.rebind,
     Action.GIVE_BACK: Doing.give_back,
+    Action.CLONE: Doing.clone,
+    Action.CHECK: Doing.check,
+    Action.LET_GO: Doing.let_go,
+    Action.CLEAN: Doing.clean,
 }

@@ -61,7 +61,7 @@ def of_missing(workload: Workload, evidence: Evidence) -> list[Symptom]:
         [
             *_of_workload(workload, found, evidence),
             *(one for claim in evidence.claims(workload) for one in _of_claim(claim, evidence)),
-            *(one for pod in evidence.pods(workload) for one in _of_pod(pod, evidence)),
+            *(one for pod in evidence.pods(workload) for one in of_pod(pod, evidence)),
         ]
     )
 
@@ -148,7 +148,8 @@ def _pod(pod: Json) -> str:
     return f"pod/{read.name_of(pod)}"
 
 
-def _of_pod(pod: Json, evidence: Evidence) -> list[Symptom]:
+def of_pod(pod: Json, evidence: Evidence) -> list[Symptom]:
+    """Why a pod is not ready, or why it is still there."""
     if read.is_deleting(pod):
         return [_of_terminating(pod, evidence)]
     if read.has_condition(pod, "Ready"):
@@ -158,8 +159,22 @@ def _of_pod(pod: Json, evidence: Evidence) -> list[Symptom]:
         return [_of_unscheduled(pod, scheduled, evidence)]
     status = read.status_of(pod)
     if status.get("phase") == "Failed":
-        return [symptom(Weight.CAUSE, _pod(pod), str(status.get("reason") or "Failed"), str(status.get("message", "")))]
+        return [_of_failed(pod, status, evidence)]
     return _of_containers(pod, evidence)
+
+
+def _of_failed(pod: Json, status: Json, evidence: Evidence) -> Symptom:
+    """Ended by Kubernetes with a reason, or by itself with an exit code; what kept it from starting is a Warning."""
+    reason, message = str(status.get("reason") or "Failed"), str(status.get("message", ""))
+    event = evidence.warning("Pod", pod)
+    log = None
+    for container in status.get("containerStatuses") or []:
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if "exitCode" in ended and ended.get("startedAt"):  # null of one that never ran (measured, 1.36)
+            message = message or f"container {container.get('name')} ended with exit code {ended['exitCode']}"
+            log = _log(pod, container, previous=False)
+    told = f"{message}; {event.get('reason')}: {event.get('message', '')}" if event and log is None else message
+    return symptom(Weight.CAUSE, _pod(pod), reason, told, log)
 
 
 def _of_unscheduled(pod: Json, scheduled: Json, evidence: Evidence) -> Symptom:

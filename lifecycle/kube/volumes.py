@@ -3,6 +3,8 @@
 Each write is a JSON Patch of the volume as it was just read, and of no later version of it.
 """
 
+from datetime import datetime
+
 from lifecycle.errors import Conflict, Invalid
 from lifecycle.kube import read
 from lifecycle.kube.answers import Json
@@ -12,6 +14,7 @@ from lifecycle.model import Claim, Ref, Step, Volume
 
 POLICY = "/spec/persistentVolumeReclaimPolicy"
 CLAIM_REF = "/spec/claimRef"
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 POLICIES = ("Delete", "Retain", "Recycle")
 
 SOURCES = {
@@ -35,6 +38,7 @@ def volume(found: Json, namespace: str) -> Volume:
     spec, notes = read.spec_of(found), read.annotations_of(found)
     named = spec.get("claimRef") or {}
     driver, handle = _source(spec)
+    created = read.metadata(found).get("creationTimestamp")
     return Volume(
         name=read.name_of(found),
         uid=read.uid_of(found),
@@ -49,6 +53,8 @@ def volume(found: Json, namespace: str) -> Volume:
         kept_by=notes.get(KEPT_BY, ""),
         policy_before=notes.get(POLICY_BEFORE, ""),
         is_csi=bool(spec.get("csi")),
+        created_at=datetime.fromisoformat(created) if created else None,
+        provisioner=notes.get(PROVISIONED_BY, ""),
     )
 
 
@@ -132,6 +138,19 @@ def give_back(step: Step, found: Json, source: str) -> Patch:
         *([setting(POLICY, before)] if before in POLICIES else []),
         *(removal(entry(ANNOTATIONS, key)) for key in (KEPT_BY, POLICY_BEFORE) if key in notes),
     ]
+
+
+def let_go(step: Step, found: Json, namespace: str, claim: str, claim_uid: str) -> Patch:
+    """Of a clone's volume, whose class says Retain: to go with its claim. An empty patch where it is so.
+
+    Raises Conflict where it is not bound to this very claim.
+    """
+    named = read.spec_of(found).get("claimRef") or {}
+    if (named.get("namespace"), named.get("name"), named.get("uid")) != (namespace, claim, claim_uid):
+        raise Conflict(f"{step.ref} is not bound to the claim {claim}")
+    if policy_of(found) == "Delete":
+        return []
+    return [*as_read(found, step.uid), test(f"{CLAIM_REF}/uid", claim_uid), setting(POLICY, "Delete")]
 
 
 def require_kept(found: Json, claim: Ref, claim_uid: str, operation: str) -> None:

@@ -35,13 +35,13 @@ OPERATING = tuple(
 )
 
 
-REMOVING, SNAPSHOTTING, DELETING = (
+REMOVING, SNAPSHOTTING, VERIFYING, DELETING = (
     tuple(
         Role.of(rule)
         for document in yaml.safe_load_all((ROOT / "deploy/rbac" / name).read_text())
         for rule in document.get("rules", ())
     )
-    for name in ("remove.yaml", "snapshot.yaml", "delete.yaml")
+    for name in ("remove.yaml", "snapshot.yaml", "verify.yaml", "delete.yaml")
 )
 
 
@@ -116,7 +116,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None:
-    shell.restricts((*OPERATING, *REMOVING, *SNAPSHOTTING, *DELETING))
+    shell.restricts((*OPERATING, *REMOVING, *SNAPSHOTTING, *VERIFYING, *DELETING))
     code, lines = await shell.checks()
     assert code == 0
     assert lines == [
@@ -126,10 +126,12 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         f"cluster prod: ok, 7 workloads in sandbox/{tml.PROD_NAMESPACE}",
         "cluster prod: stop --remove: granted",
         "cluster prod: snapshots: granted",
+        "cluster prod: verify: granted",
         "cluster prod: delete and restore: granted",
         f"cluster staging: ok, 6 workloads in sandbox/{tml.STAGING_NAMESPACE}",
         "cluster staging: stop --remove: granted",
         "cluster staging: snapshots: granted",
+        "cluster staging: verify: granted",
         "cluster staging: delete and restore: granted",
     ]
     assert not shell.box.kubernetes.writes
@@ -164,6 +166,16 @@ async def test_check_names_the_rights_that_a_configured_check_lacks(shell: Shell
     assert [line for line in lines if "missing right" in line] == [
         f"cluster prod: missing right in {tml.PROD_NAMESPACE}: {verb} pods/exec" for verb in ("get", "create")
     ]
+
+
+async def test_check_names_the_rights_that_a_restore_test_lacks_and_finds_no_problem_in_that(shell: Shell) -> None:
+    shell.restricts((*OPERATING, *SNAPSHOTTING))
+    code, lines = await shell.checks()
+    assert code == 0
+    missing = "patch persistentvolumes, get pods, create pods, delete pods"
+    missing += ", create persistentvolumeclaims, delete persistentvolumeclaims"
+    told = f"verify: not granted ({missing}), see deploy/rbac/verify.yaml"
+    assert [line for line in lines if "verify" in line] == [f"cluster {name}: {told}" for name in ("prod", "staging")]
 
 
 async def test_check_names_all_that_is_wrong_in_one_line_each(shell: Shell) -> None:

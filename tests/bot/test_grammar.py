@@ -26,6 +26,7 @@ from bot.grammar import (
     Start,
     Status,
     Stop,
+    Verify,
     Whoami,
     Withdraw,
     normalised,
@@ -37,7 +38,7 @@ from lifecycle.model import Component
 from lifecycle.snapshots import Temperature
 
 CLUSTERS = ("prod", "staging")
-PLAN = "plan stop|start|restart|snapshot|delete|restore CLUSTER [...]"
+PLAN = "plan stop|start|restart|snapshot|verify|delete|restore CLUSTER [...]"
 STOP = "stop CLUSTER [--snapshot|--no-snapshot] [--remove [--keep-services|--release-services]] [because REASON]"
 NOSQL, SQL, TM, REPORTING = Component.NOSQL, Component.SQL, Component.TM, Component.REPORTING
 
@@ -72,6 +73,11 @@ def refusal(text: str, clusters: tuple[str, ...] = CLUSTERS) -> str:
         ("stop prod because because", Stop("prod", "because")),
         ("STOP Prod BECAUSE Of Me", Stop("prod", "Of Me")),
         ("/tml stop prod", Stop("prod")),
+        ("verify prod", Verify("prod")),
+        ("verify prod op-7k2m9x", Verify("prod", "op-7k2m9x")),
+        ("verify prod *OP-7K2M9X*, because an auditor asks", Verify("prod", "op-7k2m9x", "an auditor asks")),
+        ("verify prod because op-7k2m9x looks odd", Verify("prod", None, "op-7k2m9x looks odd")),
+        ("plan verify prod op-7k2m9x", PlanOf(Verify("prod", "op-7k2m9x"))),
         ("start prod", Start("prod")),
         ("start prod reporting=1", Start("prod", counts={REPORTING: 1})),
         ("start prod reporting=0 nosql=3 all done", Start("prod", "all done", {REPORTING: 0, NOSQL: 3})),

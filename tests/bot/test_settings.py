@@ -88,6 +88,17 @@ def test_who_approves_what_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_restore_test_runs_is_by_component_and_leaves_open_what_is_snapshotted(tmp_path: Path) -> None:
+    own = '{sql: {verify: [sh, -c, "test -s /x"]}, cache: {snapshot: true}, log: {snapshot: false, verify: [ls]}}'
+    written = load(tmp_path, cluster(components=own)).clusters["dev"]
+    assert dict(written.checks) == {Component.SQL: ("sh", "-c", "test -s /x"), Component.LOG: ("ls",)}
+    assert written.unsaved == {Component.LOG}
+    assert load(tmp_path, cluster(components="{sql: {}}")).clusters["dev"].unsaved == {Component.CACHE}
+    for wrong in ("test -s /x", "[]", "7", "[sh, 7]"):
+        (said,) = problems(tmp_path, cluster(components=f"{{sql: {{verify: {wrong}}}}}"))
+        assert "expected " in said
+
+
 def test_an_approval_that_is_not_configured_can_be_given_by_nobody(tmp_path: Path) -> None:
     written = load(tmp_path, SMALL).clusters["dev"].approval
     assert dict(written) == dict(ClusterSettings("dev", "tml", "dev", "C0OPS").approval)

@@ -16,7 +16,7 @@ from bot.desk import Hidden
 from bot.gate import ApprovedNotBegun
 from bot.grammar import LONGEST_REASON
 from bot.status import Line, Status
-from bot.views import answers, operation, removals
+from bot.views import answers, operation, removals, snapshots
 from bot.views import approval as cards
 from bot.views.blocks import BLOCK_LIMIT, Message, context, escape, message, preformatted, section
 from lifecycle import approval, errors
@@ -40,6 +40,7 @@ from lifecycle.model import (
     Part,
     Person,
     Ref,
+    Snapshot,
     SnapshotClass,
     Traffic,
     Verb,
@@ -47,12 +48,14 @@ from lifecycle.model import (
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
-from lifecycle.snapshots import Clone, Temperature
-from lifecycle.topology import arranged
+from lifecycle.snapshots import Clone, Ending, SnapshotSet, Temperature, Unsaved
+from lifecycle.topology import Topology, arranged
+from lifecycle.verification import Examined, Leftover, Likeness, Result, Verdict, Verification, Verifying
 from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
 from storage import proposals
 from storage.audit import Recorded
 from storage.proposals import Proposal, ProposalState
+from storage.snapshots import Kept
 from tests.fakes import values
 
 ENDS = 4
@@ -132,6 +135,20 @@ class World:
                 return self.remove_goal(keeps_services=False)
             case Verb.RETURN:
                 return returning.goal(self.stop_that_removed(), self.emptied(), {}, {})
+            case Verb.VERIFY:
+                return replace(
+                    start.goal(self.down(), {}, {}),
+                    verb=verb,
+                    topology=Topology(()),
+                    counts={},
+                    claims=(),
+                    databases=(),
+                    sources={},
+                    left=(),
+                    unverified=False,
+                    mark="op-000001",
+                    verifying=self.verifying(),
+                )
 
     def remove_goal(self, *, keeps_services: bool) -> Goal:
         parts = tuple(replace(part, addresses=(self.word,) if part.addresses else ()) for part in values.PARTS)
@@ -147,6 +164,30 @@ class World:
     def emptied(self) -> Observed:
         """What is left after it: the capture and the claims."""
         return Observed(values.NOW, {}, self.goal(Verb.REMOVE).claims, capture="sha256-op-remove")
+
+    def verifying(self) -> Verifying:
+        whole = self.word.encode("utf-8", "replace").decode()
+        like = Likeness(whole, whole, (whole,))
+        members = (
+            Examined(one.name, whole, "uid", 1, whole, (), Component.SQL, ("sh", "-c", whole), like)
+            for one in self.volumes()
+        )
+        return Verifying("op-cutset", tuple(members))
+
+    def verification(self, *results: Result) -> Verification:
+        log = tuple(f"{self.word} {number}" for number in range(40))
+        verdicts = (
+            Verdict(one.name, result, 3, self.word, log) for one, result in zip(self.volumes(), results, strict=False)
+        )
+        return Verification("op-cutset", "op-000001", values.NOW, tuple(verdicts))
+
+    def kept(self) -> list[Kept]:
+        """Sets with every kind of verdict."""
+        members = tuple(Snapshot("tml-x", "uid", self.word, cut_at=values.NOW, size=1) for _ in range(3))
+        unsaved = (Unsaved(self.word, self.word),)
+        content = SnapshotSet("op-cutset", Temperature.HOT, Ending.RUNNING, values.NOW, members, unsaved, "sha256")
+        tested = [None, *(self.verification(one, Result.PASSED) for one in Result)]
+        return [Kept(content, self.operation(Verb.SNAPSHOT), one) for one in tested]
 
     def exchange(self) -> Goal:
         """A restore in place of all claims."""
@@ -199,6 +240,8 @@ class World:
             return plan_of_return(self.goal(verb), values.TARGET, self.gone())
         if verb is Verb.RETURN:
             return plan_of_return(self.goal(verb), values.TARGET, self.emptied(), (self.word,))
+        if verb is Verb.VERIFY:
+            return plan_of_return(self.goal(verb), values.TARGET, Observed(values.NOW, {}))
         return plan(self.goal(verb), self.down() if verb is Verb.START else self.discovery)
 
     def operation(self, verb: Verb, outcome: Outcome | None = None, **changes: Any) -> Operation:
@@ -278,6 +321,7 @@ class World:
         told += [("passed", {"phase": one.name}) for one in phases_of(self.plan(verb).goal)]
         failure = Outcome(State.FAILED, diagnosis=self.diagnosis, error=self.word)
         told.append(("turned-back", {"failure": failure}))
+        told += [("verified", self.verification(one, Result.PASSED)) for one in Result]
         told += [("exit", Exit(self.word, "uid", self.word, code)) for code in (0, 1, 137)]
         told += [("slow", {"diagnosis": self.diagnosis}), ("slow", {"diagnosis": Diagnosis()})]
         told += [("finished", {}), ("late", {"verb": verb}), ("a kind of next year", {})]
@@ -346,6 +390,12 @@ class World:
         yield "you are U0ALICE", answers.whoami(values.ALICE, {"prod": Role.OPERATOR, "dev": Role.VIEWER, "x": None})
         yield "what /tml understands", answers.usages()
         yield "left as it is", answers.dismissed()
+        left = [Leftover(Ref(Kind.POD, self.word), self.word), Leftover(Claim.ref_of(self.word), "op-gone00")] * 12
+        yield "snapshot sets of prod", snapshots.sets("prod", self.kept() * 9, LATER, "ml550", left)
+        yield "snapshot sets of prod", snapshots.sets("prod", [], LATER, "ml550", left)
+        for back_up in (True, False, None):
+            ended = replace(self.failed(Verb.VERIFY, error=self.word, back_up=back_up), phase="clean")
+            yield "FAILED to verify prod", operation.thread(ended, [recorded(9, "finished", {})]) or {}
         yield "Kubernetes does not answer", answers.unreachable(errors.Retryable(self.word))
         yield "Kubernetes does not let", answers.unreachable(errors.Forbidden(self.word))
         yield "the bot's database", answers.unrecorded()
@@ -435,6 +485,7 @@ class World:
             errors.Removed(self.stop_that_removed()),
             errors.HalfRemoved(self.stop_that_removed()),
             errors.NothingToRestore(f"No: {self.word}"),
+            errors.NothingToVerify(f"No: {self.word}"),
             *self.refusals_of_approvals(),
         ]
 

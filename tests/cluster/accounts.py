@@ -13,8 +13,8 @@ from tests.cluster.mirror import path_of
 Json = dict[str, Any]
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 FILES = Path(__file__).parent.parent.parent / "deploy" / "rbac"
-OPERATING, SNAPSHOTTING, DELETING = "role.yaml", "snapshot.yaml", "delete.yaml"
-"""The files there: enough to stop and start, what snapshots need beyond it, what a delete and a restore need then."""
+OPERATING, SNAPSHOTTING, VERIFYING, DELETING = "role.yaml", "snapshot.yaml", "verify.yaml", "delete.yaml"
+"""The files there: enough to stop and start, what snapshots need beyond it, what a test, and a delete, need then."""
 NAME = "tml-bot"
 """The service account, as they call it."""
 

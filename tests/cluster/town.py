@@ -17,7 +17,7 @@ from lifecycle.decide import NAMES
 from lifecycle.model import Verb
 from sandbox import slack
 from tests.cluster import accounts
-from tests.cluster.accounts import DELETING, OPERATING, SNAPSHOTTING, account, grant_documented, user_of
+from tests.cluster.accounts import DELETING, OPERATING, SNAPSHOTTING, VERIFYING, account, grant_documented, user_of
 from tests.cluster.client import Access, Answer, Client, open_client, until
 from tests.cluster.contents import Contents, Folders, InPods, volumes_of
 from tests.cluster.control_plane import ControlPlane
@@ -151,7 +151,7 @@ Grant = Callable[[Client, str], Any]
 
 
 async def everything_documented(admin: Client, namespace: str) -> list[str]:
-    return await grant_documented(admin, namespace, OPERATING, SNAPSHOTTING, DELETING)
+    return await grant_documented(admin, namespace, OPERATING, SNAPSHOTTING, VERIFYING, DELETING)
 
 
 @asynccontextmanager

@@ -118,6 +118,23 @@ async def test_snapshots_run_with_their_role_and_the_documented_one_and_nothing_
         await place.until_says(live, "Stopped staging")
 
 
+async def test_a_restore_test_runs_with_its_role_and_those_before_it_and_nothing_more(tmp_path: Path) -> None:
+    async with allowed(tmp_path, "role.yaml", "snapshot.yaml", "verify.yaml") as place:
+        live = await place.operation(words_of(await place.types("alice", "snapshot staging hot")), "ops")
+        await place.until_says(live, "Cut a snapshot set of staging")
+        live = await place.operation(words_of(await place.types("alice", "verify staging")), "ops")
+        assert "can be restored" in await place.until_thread(live, "was touched")
+
+
+async def test_without_its_role_a_restore_test_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    async with allowed(tmp_path, "role.yaml", "snapshot.yaml") as place:
+        live = await place.operation(words_of(await place.types("alice", "snapshot staging hot")), "ops")
+        await place.until_says(live, "Cut a snapshot set of staging")
+        answer = words_of(await place.types("alice", "verify staging"))
+        assert "does not let the bot verify in ml550-staging" in answer
+        assert "create pods, delete pods, create persistentvolumeclaims, delete persistentvolumeclaims" in answer
+
+
 async def test_without_their_role_snapshots_are_refused_and_a_stop_without_them_is_not(tmp_path: Path) -> None:
     async with allowed(tmp_path, "role.yaml") as place:
         for words in ("snapshot staging", "snapshot staging hot", "stop staging --snapshot"):

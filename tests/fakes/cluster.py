@@ -27,6 +27,7 @@ from lifecycle.model import (
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease, Right
 from lifecycle.topology import Topology
+from lifecycle.verification import Leftover, Likeness
 from tests.fakes import values
 from tests.fakes.world import NAMELESS, World
 
@@ -119,6 +120,12 @@ class FakeCluster:
 
     async def picture(self, goal: Goal) -> Observed:
         return self.world.picture(goal, self.clock.now())
+
+    async def likenesses(self, taken: Operation, captured: str) -> Mapping[str, Likeness]:
+        return {claim.name: Likeness(f"registry/{claim.name}:1", "/mnt") for claim in taken.goal.claims}
+
+    async def leftovers(self) -> tuple[Leftover, ...]:
+        return self.world.scratch.leftovers
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         return ()

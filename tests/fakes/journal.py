@@ -10,6 +10,7 @@ from lifecycle.model import Diagnosis, Exit, Step
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.ports import Clock, Result
 from lifecycle.snapshots import SnapshotSet
+from lifecycle.verification import Verification
 from tests.fakes.cluster import Crash
 
 
@@ -23,6 +24,8 @@ class MemoryJournal:
     """As they were written down, each before it was done."""
     seen: dict[str, list[Exit]] = field(default_factory=dict)
     sets: dict[str, SnapshotSet] = field(default_factory=dict)
+    verifications: dict[str, Verification] = field(default_factory=dict)
+    """By the operation that made them."""
     crash_after: int | None = None
 
     def begin(self, operation: Operation) -> Operation:
@@ -87,6 +90,12 @@ class MemoryJournal:
     async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
         row = self._held(operation)
         assert self.sets.setdefault(operation.id, snapshot_set).members == snapshot_set.members
+        self._commit(row)
+
+    async def verified(self, operation: Operation, verification: Verification) -> None:
+        row = self._held(operation)
+        assert verification.by == operation.id
+        self.verifications.setdefault(operation.id, verification)
         self._commit(row)
 
     async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:

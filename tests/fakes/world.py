@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 
 from lifecycle.errors import ClusterError, Conflict, Gone
+from lifecycle.execution import SCRATCHING
 from lifecycle.model import (
     Action,
     Claim,
@@ -30,6 +31,7 @@ from lifecycle.operation import Goal
 from lifecycle.snapshots import Clone, name_of
 from lifecycle.topology import arranged
 from tests.fakes import values
+from tests.fakes.scratch import ScratchWorld
 
 NAMELESS = Goal(Verb.STOP, arranged(()), {})
 """A picture for nobody in particular: workloads and claims."""
@@ -92,6 +94,9 @@ class World:
     """What somebody made otherwise than it was captured."""
     made: int = 0
 
+    def __post_init__(self) -> None:
+        self.scratch = ScratchWorld(self.snapshots, self.cuts)
+
     @classmethod
     def of(cls, found: Discovery, inventory: Inventory) -> "World":
         return cls(
@@ -106,6 +111,8 @@ class World:
 
     def picture(self, goal: Goal, at: datetime = values.NOW) -> Observed:
         """What a watch for this goal shows."""
+        if goal.verifying:
+            return Observed(at, {}, snapshots=tuple(self.snapshots.values()), scratch=self.scratch.picture(goal))
         claims = tuple(replace(claim, mounted_by=self.mounting(name)) for name, claim in self.claims.items())
         seen = Observed(at, dict(self.states), claims, tuple(self.exits))
         if not goal.is_wide:
@@ -147,6 +154,8 @@ class World:
         if (fault := self.faults.get(step.key)) and fault.times != 0:
             fault.times = fault.times and fault.times - 1
             raise fault.error
+        if step.action in SCRATCHING:
+            return self.scratch.apply(step, goal)
         if step.action is Action.CAPTURE:
             self.captures.setdefault(goal.mark, Captured(dict(self.states), dict(self.claims), dict(self.parts)))
             return "uid-capture"
@@ -294,6 +303,7 @@ class World:
         before = dict(self.states)
         moves: list[Callable[[], None]] = [partial(self._move_workload, ref, before) for ref in before]
         moves += [self._reap_claims, self._bind_claims, self._reclaim_volumes, self._cut_snapshots]
+        moves += [self.scratch.move]
         if chance:
             moves = chance.sample(moves, chance.randint(1, len(moves)))
         for move in moves:

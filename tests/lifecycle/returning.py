@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from lifecycle.decide import delete, in_place, restore, snapshot, start, stop
+from lifecycle.decide import delete, in_place, restore, snapshot, start, stop, verify
 from lifecycle.errors import Unsafe
 from lifecycle.model import Component, Discovery
 from lifecycle.operation import Goal, Operation, Outcome, State
@@ -66,6 +66,12 @@ class Scene:
         found = await self.cluster.discover()
         stored = await self.cluster.inventory(found)
         return self.begin(snapshot.goal(found, stored, temperature, ()), identity)
+
+    async def verify(self, identity: str = "op-verify", of: str = "op-cutset") -> Operation:
+        taken, by = self.journal.sets[of], self.journal.rows[of]
+        goal = verify.goal(taken, by, await self.cluster.likenesses(by, taken.capture), {})
+        verify.refuse_lost(goal, await self.cluster.picture(goal))
+        return self.begin(goal, identity)
 
     async def stop(self, identity: str = "op-stop00") -> Operation:
         """With a set on the way."""

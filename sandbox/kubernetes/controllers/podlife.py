@@ -10,6 +10,7 @@ from sandbox.kubernetes.controllers.object_faults import ObjectFault
 from sandbox.kubernetes.controllers.owners import is_terminating
 from sandbox.kubernetes.controllers.podtask import KUBELET, SCHEDULER, Ending, Gone, PodTask
 from sandbox.kubernetes.controllers.recorder import Recorder
+from sandbox.kubernetes.controllers.script import Script
 from sandbox.kubernetes.resources import PODS, Object
 from sandbox.kubernetes.store import ApiError, Store
 from sandbox.kubernetes.volumes import Volumes
@@ -25,6 +26,7 @@ FIRST_BACK_OFF = 10.0
 LONGEST_BACK_OFF = 300.0
 SLOW_START = 180.0
 CLEANING_UP = 0.3
+RUNNING_ONCE = 0.5
 
 NO_ROOM = "0/1 nodes are available: 1 Insufficient memory."
 NO_PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "failureThreshold": 3}
@@ -58,6 +60,10 @@ class Log:
         self.lines = []
 
 
+class Overdue(Exception):
+    """The pod was active for longer than its activeDeadlineSeconds."""
+
+
 class PodLife(PodTask):
     """Plays one pod, known by its uid."""
 
@@ -68,6 +74,7 @@ class PodLife(PodTask):
         self.log = Log()
         self.is_ready = False
         self.has_run = False
+        self._due = math.inf
 
     @property
     def serves(self) -> bool:
@@ -84,15 +91,38 @@ class PodLife(PodTask):
         """Returns when the pod is gone."""
         with suppress(Gone):
             try:
-                await self._begin()
-                await self._go_on()
+                await self._live()
             except Ending:
                 await self._end()
+
+    async def _live(self) -> None:
+        """Raises Ending, Gone."""
+        try:
+            await self._begin()
+            await self._go_on()
+        except Overdue:
+            self._due = math.inf
+            self._write(podstatus.overdue)
+            self.log.end()
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Over, and there until somebody removes it."""
+        await self._until(lambda: False)
+
+    async def _next(self, seconds: float | None = None) -> None:
+        """Raises Overdue, too."""
+        left = self._due - self._now()
+        if left <= 0:
+            raise Overdue
+        soonest = min(left, math.inf if seconds is None else seconds)
+        await super()._next(None if soonest == math.inf else soonest)
 
     async def _begin(self) -> None:
         await self._pass(SCHEDULING)
         await self._place()
         self._write(podstatus.accepted, self._around.new_ip())
+        self._due = self._now() + self.pod["spec"].get("activeDeadlineSeconds", math.inf) * self._store.clock.scale
         await self._pass(MOUNTING)
         await self._mount()
         await self._pull()
@@ -151,6 +181,9 @@ class PodLife(PodTask):
             back_off = min(2 * back_off, LONGEST_BACK_OFF)
 
     async def _go_on(self) -> None:
+        if self.pod["spec"].get("restartPolicy") == "Never":
+            await self._run_once()
+            return
         back_off = FIRST_BACK_OFF
         await self._start(podstatus.running)
         while True:
@@ -158,6 +191,24 @@ class PodLife(PodTask):
             await self._crash(back_off)
             back_off = min(2 * back_off, LONGEST_BACK_OFF)
             await self._start(podstatus.restarted)
+
+    async def _run_once(self) -> None:
+        """Its command, on the files behind its claims; nothing is written there, and nothing starts it again."""
+        await self._pass(STARTING)
+        await self._mount()
+        self.log.begin()
+        container = self.pod["spec"]["containers"][0]
+        self._say("Created", f"Created container: {container['name']}")
+        self._say("Started", f"Started container {container['name']}")
+        self.has_run = True
+        self._write(podstatus.running)
+        await self._pass(RUNNING_ONCE)
+        script = Script(self._around.volumes, self.pod, self._pass, self.log.lines)
+        exit_code = await script.run([*(container.get("command") or []), *(container.get("args") or [])])
+        self._write(podstatus.finished, exit_code)
+        self.log.end()
+        self._due = math.inf
+        await self._rest()
 
     async def _start(self, step: Callable[[Object, str], None]) -> None:
         await self._pass(STARTING)

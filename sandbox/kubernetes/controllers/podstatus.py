@@ -139,6 +139,18 @@ def finished(pod: Object, now: str, exit_code: int) -> None:
     pod["status"]["phase"] = "Failed" if any(state.get("exitCode") for state in states) else "Succeeded"
 
 
+def overdue(pod: Object, now: str) -> None:
+    """Active for too long: what ran was killed, of what never ran nothing is known (kubelet, status manager)."""
+    ended(pod, now, 137)
+    for container in pod["status"]["containerStatuses"]:
+        if "terminated" not in container["state"]:
+            message = "The container could not be located when the pod was terminated"
+            unknown = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": message}
+            container["state"] = {"terminated": unknown}
+    message = "Pod was active on the node longer than the specified deadline"
+    pod["status"] |= {"phase": "Failed", "reason": "DeadlineExceeded", "message": message}
+
+
 def _not_ready(pod: Object, now: str) -> None:
     names = [container["name"] for container in pod["spec"]["containers"]]
     message = f"containers with unready status: [{' '.join(names)}]"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, RESTORING, SNAPSHOTTING, for_verb
+from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, RESTORING, SNAPSHOTTING, VERIFYING, for_verb
 from lifecycle.model import Verb
 from lifecycle.ports import Right
 from sandbox.kubernetes import KubernetesSandbox
@@ -32,9 +32,10 @@ def granted(found: list[dict[str, Any]]) -> Iterator[Right]:
 
 WIDER = {
     "snapshot.yaml": {*SNAPSHOTTING} - {*NEEDED},
+    "verify.yaml": {*VERIFYING} - {*SNAPSHOTTING},
     "delete.yaml": {*DELETING, *RESTORING} - {*SNAPSHOTTING},
 }
-"""Each file grants what the one before does not: role.yaml, snapshot.yaml, delete.yaml."""
+"""Each file grants what role.yaml and snapshot.yaml do not."""
 
 
 @pytest.mark.parametrize(("name", "wanted"), WIDER.items(), ids=list(WIDER))

@@ -27,7 +27,7 @@ from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.faults import Fault
 from sandbox.kubernetes.resources import DEPLOYMENTS, LEASES, PODS, Object
 from sandbox.tml import PROD_NAMESPACE, prod
-from tests.lifecycle.kube.conftest import Held, cluster_at, operation_of
+from tests.lifecycle.kube.conftest import QUICK, Held, cluster_at, operation_of
 
 TM = Ref(Kind.DEPLOYMENT, "tm-deploy-0")
 NEWER = {"mode": "Unheard", "of": [1, {"by": "this client"}]}
@@ -83,7 +83,7 @@ async def test_a_lease_keeps_what_others_wrote_on_it(running: KubernetesSandbox,
         found["spec"]["newer"] = NEWER
         found["metadata"]["labels"] = {"of": "somebody"}
 
-    async with cluster_at(door).lease("bot-1", patience=1):
+    async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=1):
         running.store.change(LEASES, PROD_NAMESPACE, NAME, decorate)
         done = len(running.writes)
         await running.until(lambda _: len(running.writes) >= done + 2, 2)
@@ -140,7 +140,7 @@ async def test_the_clients_own_election_goes_on_leading_on_a_hung_server_and_the
         config = Config(lock, lease_duration=2, renew_deadline=1.3, retry_period=1, onstarted_leading=lead,
                         onstopped_leading=stop)  # fmt: skip
         election = asyncio.create_task(LeaderElection(config).run())
-        async with cluster_at(door).lease("bot-1", patience=1) as lease:
+        async with cluster_at(door, lease_timing=QUICK).lease("bot-1", patience=1) as lease:
             await asyncio.wait_for(leads.wait(), 5)
             running.faults.add(Fault("delay", resource="leases", seconds=60))
             with pytest.raises(TimeoutError):

@@ -1,0 +1,64 @@
+"""Restore tests on the real scheduler, snapshotter and provisioner: nothing is left, nothing else is touched."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.contents import OWN
+from tests.cluster.ground import Ground
+from tests.cluster.test_snapshot import folders, ordered
+from tests.cluster.town import Box, town
+from tests.e2e.town import Town, words_of
+
+Json = dict[str, Any]
+Place = tuple[Town, Box]
+SCRATCH = "tml-op-"
+KINDS = ("pods", "persistentvolumeclaims", "secrets", "services")
+
+pytestmark = [pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+async def place(ground: Ground, tmp_path: Path) -> AsyncIterator[Place]:
+    ground.own("whether somebody's storage cuts snapshots, and what is in them, is not known")
+    async with town(ground, tmp_path) as made:
+        await made[1].contents.fill()
+        yield made
+
+
+async def everything(box: Box) -> dict[str, Json]:
+    """Byte for byte, the volumes of the whole cluster too."""
+    paths = [*map(box.core, KINDS), box.apps("statefulsets"), box.apps("deployments"), "/api/v1/persistentvolumes"]
+    found = [one for path in paths for one in (await box.admin.get(path)).body["items"]]
+    return {one["metadata"]["uid"]: one for one in found}
+
+
+async def verified(here: Town) -> str:
+    live = await here.operation(words_of(await here.types("bob", "verify staging")), "ops")
+    return await here.until_thread(live, "was touched")
+
+
+async def test_a_good_set_passes_and_leaves_everything_as_it_was(place: Place) -> None:
+    here, box = place
+    taken = await ordered(here, "snapshot staging hot", "Cut a snapshot set of staging")
+    before, disk = await everything(box), {one.name for one in box.plane.volumes.iterdir()}
+    thread = await verified(here)
+    assert f"snapshot set {taken} can be restored" in thread
+    assert await everything(box) == before
+    assert {one.name for one in box.plane.volumes.iterdir()} == disk
+
+
+async def test_a_set_without_the_databases_files_is_bad(place: Place) -> None:
+    here, box = place
+    folder = (await folders(box))["sqlvol-mysql-set-0-0"]
+    for name in ("ibdata1", "mysql"):
+        (folder / name).rename(folder.parent.parent / f"{box.namespace}-{name}")
+    assert (folder / OWN).exists()
+    taken = await ordered(here, "snapshot staging hot", "Cut a snapshot set of staging")
+    before = await everything(box)
+    thread = await verified(here)
+    assert f"Snapshot set {taken} is bad" in thread
+    assert "sqlvol-mysql-set-0-0 failed (exit 1)" in thread
+    assert await everything(box) == before

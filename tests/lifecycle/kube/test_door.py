@@ -65,7 +65,7 @@ async def test_a_silent_server_is_given_up_in_time(api: KubernetesSandbox, open_
         await door.get_once(TM)
     with pytest.raises(Retryable, match="no answer in time"):
         await door.patch(TM, [])
-    assert asyncio.get_running_loop().time() - begun < 1
+    assert asyncio.get_running_loop().time() - begun < 5, "long before anybody gives up on the door"
 
 
 async def test_a_server_that_is_not_there_is_retryable(api: KubernetesSandbox, door: Door) -> None:

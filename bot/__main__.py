@@ -31,11 +31,12 @@ from bot.directory import SlackDirectory
 from bot.executor import Executor
 from bot.gate import Gate, Site
 from bot.health import serving_health
+from bot.keeping import Housekeeper, Keeper
 from bot.listeners import register
 from bot.logs import configure_logging, silence_logging
 from bot.notices import Notices
 from bot.projector import Pace, Projector, permalink
-from bot.schedule import scheduling
+from bot.schedule import LOOK, housekeeping, scheduling
 from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
 from bot.slack_trouble import UNREACHED, is_passing, named
 from bot.subjects import Subjects
@@ -46,6 +47,7 @@ from lifecycle.kube.door import Connections, Door
 from lifecycle.kube.lease import LeaseTiming
 from lifecycle.model import Target
 from lifecycle.plan import plan
+from lifecycle.ports import Clock
 from lifecycle.runner import Runner
 from sandbox import demo as story
 from storage.approvals import Approvals
@@ -56,6 +58,7 @@ from storage.journal import DatabaseJournal
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import Proposals
+from storage.retention import Retention
 from storage.snapshots import SnapshotSets
 
 log = structlog.get_logger("bot")
@@ -91,6 +94,7 @@ class Timing:
 
     ``ping`` is the seconds between two pings of Slack's socket; one that was cut is opened again after at most that.
     ``rest`` is the seconds between two looks for a configuration that was not seen.
+    ``look`` is the seconds between two looks at what is kept and may go.
     """
 
     pace: Pace = field(default_factory=Pace)
@@ -98,6 +102,7 @@ class Timing:
     lease: LeaseTiming = field(default_factory=LeaseTiming)
     ping: float = 10.0
     rest: float = 60.0
+    look: float = LOOK
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,15 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIterator[Service]:
+async def serving(
+    settings: Settings, timing: Timing | None = None, clock: Clock | None = None
+) -> AsyncIterator[Service]:
     """The whole bot, from the database to the open socket; ends operations' tasks and releases Leases on the way out.
 
     Operations are taken up before Slack is asked anything: they go on while it is away. Clients are warmed up before
     the socket opens: the first command is answered as fast as the others.
     """
-    clock, timing, line = SystemClock(), timing or Timing(), Line()
+    clock, timing, line = clock or SystemClock(), timing or Timing(), Line()
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(serving_health(settings.health_port, line.missing))
         database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
@@ -126,7 +133,8 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
         runner = Runner(DatabaseJournal(database, clock), clock, _name(), rest=timing.rest)
         executor = Executor(runner, operations, sites, clock)
         stack.push_async_callback(executor.close)
-        subjects = Subjects(operations, approvals)
+        retention = Retention(database, clock)
+        subjects = Subjects(operations, approvals, retention)
         projector = Projector(client, database, messages, subjects.find, clock.monotonic, timing.pace)
         await stack.enter_async_context(_running(projector.run()))
         directory, link = SlackDirectory(client, clock.monotonic), partial(permalink, client)
@@ -135,6 +143,10 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
         await stack.enter_async_context(scheduling(proposals, approvals, notices))
         await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
         await executor.take_up()
+        keepers = {name: Keeper(name, site.settings, site.cluster, retention) for name, site in sites.items()}
+        fresh = partial(_fresh_id, random.SystemRandom())
+        housekeeper = Housekeeper(keepers, operations, retention, executor.begin, fresh)
+        await stack.enter_async_context(housekeeping(housekeeper, timing.look))
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
         access = Access(directory, who["team_id"], who.get("enterprise_id"))
@@ -147,12 +159,13 @@ async def serving(settings: Settings, timing: Timing | None = None) -> AsyncIter
             proposals=proposals,
             approvals=approvals,
             sets=snapshots,
+            retention=retention,
             notices=notices,
             starter=executor,
             clock=clock,
-            new_id=partial(_fresh_id, random.SystemRandom()),
+            new_id=fresh,
         )
-        desk = Desk(sites, gate, access, operations, approvals, messages, snapshots, audit, link, clock)
+        desk = Desk(sites, gate, access, operations, approvals, messages, retention, audit, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
 
@@ -192,7 +205,7 @@ async def _identity(client: AsyncWebClient) -> AsyncSlackResponse:
         await asyncio.sleep(SLACK_AGAIN)
 
 
-async def _sites(settings: Settings, clock: SystemClock, stack: AsyncExitStack, timing: Timing) -> dict[str, Site]:
+async def _sites(settings: Settings, clock: Clock, stack: AsyncExitStack, timing: Timing) -> dict[str, Site]:
     """The configured clusters; those of one context share its door.
 
     Each door loads its context when it is first asked something: one that cannot be loaded makes its own clusters
@@ -206,7 +219,7 @@ async def _sites(settings: Settings, clock: SystemClock, stack: AsyncExitStack, 
     return sites
 
 
-def _cluster(door: Door, cluster: ClusterSettings, clock: SystemClock, timing: Timing) -> KubeCluster:
+def _cluster(door: Door, cluster: ClusterSettings, clock: Clock, timing: Timing) -> KubeCluster:
     return KubeCluster(
         door,
         cluster.target,

@@ -31,6 +31,7 @@ from bot.grammar import (
 from bot.removals import left_of
 from bot.views import answers
 from bot.views import approval as approval_views
+from bot.views import kept as kept_views
 from bot.views import removals as removal_views
 from bot.views import snapshots as snapshot_views
 from bot.views.blocks import Message
@@ -46,7 +47,7 @@ from storage.database import StorageError
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import AlreadyDecided, NoSuchProposal, ProposalExpired
-from storage.snapshots import SnapshotSets
+from storage.retention import NothingToExtend, Retention
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Desk:
     operations: Operations
     approvals: ApprovalRecords
     messages: Messages
-    snapshots: SnapshotSets
+    retention: Retention
     audit: AuditLog
     permalink: Permalink
     clock: Clock
@@ -162,6 +163,19 @@ class Desk:
         """The button of a set: a test of its restore, by whoever pressed."""
         request = Request(person, place, f"verify {snapshot_set}")
         return replace(await self._answered(request, self._verify(person, place, snapshot_set)), settles=False)
+
+    async def keep_longer(self, person: Person, place: Place, notice: str) -> Answer:
+        """The button on the notice of a purge."""
+        request = Request(person, place, f"keep longer {notice}")
+        return replace(await self._answered(request, self._keep_longer(person, notice)), settles=False)
+
+    async def pin(self, person: Person, place: Place, identity: str) -> Answer:
+        """The button beside a set: the list, with the set pinned."""
+        return await self._answered(Request(person, place, f"pin {identity}"), self._pin(person, place, identity))
+
+    async def unpin(self, person: Person, place: Place, identity: str) -> Answer:
+        """The button beside a pinned set."""
+        return await self._answered(Request(person, place, f"unpin {identity}"), self._unpin(person, place, identity))
 
     async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
         """Refusals and known troubles as answers, which leave a card that is still good; the rest goes on as it is."""
@@ -252,7 +266,7 @@ class Desk:
 
     async def _sets(self, name: str) -> Message:
         """With what restore tests left; a cluster that does not say keeps no set from being shown."""
-        site, kept = self.sites[name], await self.snapshots.of(name)
+        site, records = self.sites[name], await self.retention.of(name)
         running = await self.operations.running_on(name)
         try:
             async with asyncio.timeout(GLANCE):
@@ -261,7 +275,7 @@ class Desk:
             log.warning("leftovers could not be looked for", cluster=name, reason=str(trouble) or "no answer")
             found = ()
         left = [one for one in found if running is None or one.operation != running.id]
-        return snapshot_views.sets(name, kept, self.clock.now(), site.cluster.target.namespace, left)
+        return kept_views.kept(name, records, self.clock.now(), site.cluster.target.namespace, left)
 
     async def _open_approvals(self, person: Person) -> Message:
         waiting = await self.approvals.open_on(list(self.sites))
@@ -299,6 +313,32 @@ class Desk:
     async def _dismiss(self, person: Person, proposal: str) -> Message:
         await self.gate.dismiss(person, proposal)
         return answers.dismissed()
+
+    async def _keep_longer(self, person: Person, identity: str) -> Message:
+        notice = await self.retention.notice(identity)
+        if notice is None or notice.cluster not in self.sites:
+            raise NothingToExtend(None)
+        settings = self.sites[notice.cluster].settings
+        await self.access.require(person, settings, Role.OPERATOR)
+        return kept_views.kept_longer(await self.retention.extend(identity, person, settings.keep_volumes))
+
+    async def _pin(self, person: Person, place: Place, identity: str) -> Message:
+        cluster = await self._cluster_of_set(person, identity)
+        await self.retention.pin(identity, person, place)
+        return kept_views.kept(cluster, await self.retention.of(cluster), self.clock.now())
+
+    async def _unpin(self, person: Person, place: Place, identity: str) -> Message:
+        cluster = await self._cluster_of_set(person, identity)
+        await self.retention.unpin(identity, person, place)
+        return kept_views.kept(cluster, await self.retention.of(cluster), self.clock.now())
+
+    async def _cluster_of_set(self, person: Person, identity: str) -> str:
+        """Of a set that this person may pin."""
+        cluster = (await self.retention.set_of(identity)).operation.cluster
+        if cluster not in self.sites:
+            raise NotUnderstood(f"{cluster} is not in this bot's configuration any more.")
+        await self.access.require(person, self.sites[cluster].settings, Role.OPERATOR)
+        return cluster
 
     async def _again(self, person: Person, place: Place, identity: str) -> Message:
         operation = await self._operation(identity)
@@ -386,7 +426,7 @@ class Desk:
         if stopped := await self.operations.removed(name):
             return f"stopped and removed by {stopped.id}, `/tml start {name}` brings it back"
         if removal := await self.operations.last_removal(name):
-            return f"deleted by {removal.id}, restorable"
+            return f"deleted by {removal.id}, {await self._left_of(removal)}"
         return "removed, and not by this bot; its claims are there" if nothing.claims else "nothing of it is there"
 
     async def _way_to(self, operation: str | None) -> str | None:
@@ -395,6 +435,16 @@ class Desk:
             return await self._link(operation)
         except StorageError:
             return None
+
+    async def _left_of(self, removal: Operation) -> str:
+        """Whether what a delete removed can come back, and until when."""
+        if purge := await self.retention.purge_of(removal.id):
+            return f"its volumes purged by {purge}"
+        kept = (await self.retention.of(removal.cluster)).volumes
+        until = next(
+            (one.keeping.announced_for or one.keeping.until for one in kept if one.delete.id == removal.id), None
+        )
+        return f"restorable until {until:%Y-%m-%d %H:%M} UTC" if until else "restorable"
 
     async def _link(self, operation: str | None) -> str | None:
         """Where the operation is told, if it is told already."""

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from bot.access import Access, Role
-from bot.grammar import Change, Delete, PlanOf, Restart, Restore, Snapshot, Start, Stop, Verify, parse
+from bot.grammar import Change, Delete, PlanOf, Purge, Restart, Restore, Snapshot, Start, Stop, Verify, parse
+from bot.keeping import Keeper
 from bot.removals import Left, left_of, lost, missing_in_words, plan_of_start
 from bot.settings import ClusterSettings, StopMode
 from lifecycle import configuration
@@ -48,6 +49,7 @@ from storage.database import StorageError
 from storage.messages import Messages
 from storage.operations import IdTaken, Operations
 from storage.proposals import Proposal, Proposals
+from storage.retention import Retention
 from storage.snapshots import Kept, SnapshotSets
 
 CARD_LASTS = timedelta(minutes=10)
@@ -131,8 +133,8 @@ class Choice:
 
 
 Outcome = Begun | Asked | Requested | Approved | Renewed | Choice
-NEEDS_APPROVAL = frozenset({Verb.DELETE, Verb.RESTORE_IN_PLACE})
-"""Whatever the configuration says: what takes data out of use needs a second person."""
+NEEDS_APPROVAL = frozenset({Verb.DELETE, Verb.RESTORE_IN_PLACE, Verb.PURGE})
+"""Whatever the configuration says: what takes data out of use, or destroys them, needs a second person."""
 
 
 class ApprovedNotBegun(Refused):
@@ -175,6 +177,7 @@ class Gate:
         proposals: Proposals,
         approvals: Approvals,
         sets: SnapshotSets,
+        retention: Retention,
         notices: Notifier,
         starter: Starter,
         clock: Clock,
@@ -187,6 +190,7 @@ class Gate:
         self._proposals = proposals
         self._approvals = approvals
         self._sets = sets
+        self._retention = retention
         self._notices = notices
         self._starter = starter
         self._clock = clock
@@ -375,6 +379,8 @@ class Gate:
                         return await self._plan_of_return(change)
                     case Verify():
                         return await self._plan_of_verification(change)
+                    case Purge():
+                        return await self._plan_of_purge(change)
                     case _:
                         return await self._plan(change)
         except TimeoutError:
@@ -428,7 +434,8 @@ class Gate:
         if isinstance(change, Delete):
             inventory = replace(await cluster.inventory(found), streams=await cluster.log_streams(found))
             goal = delete.goal(found, inventory, keeps_services=keeps)
-            return snapshot.as_far_as_possible(goal, found, inventory, self._unsaved(change), ended_how(last))
+            goal = snapshot.as_far_as_possible(goal, found, inventory, self._unsaved(change), ended_how(last))
+            return replace(goal, keeps=self._sites[change.cluster].settings.keep_volumes)
         self._refuse_set(change, found)
         remembered = await self._operations.remembered_counts(change.cluster)
         return remove.goal(found, await cluster.parts(found), remembered, keeps_services=keeps)
@@ -646,6 +653,12 @@ class Gate:
                 f"{change.cluster} has no snapshot set {change.set}. `/tml snapshots {change.cluster}` lists them."
             )
         raise NothingToVerify(f"{change.cluster} has no snapshot set yet. `/tml snapshot {change.cluster}` takes one.")
+
+    async def _plan_of_purge(self, change: Purge) -> Plan:
+        """Of what is kept: whether anything of the cluster itself is there does not matter."""
+        site = self._sites[change.cluster]
+        await self._require_rights(site.cluster, Verb.PURGE)
+        return await Keeper(change.cluster, site.settings, site.cluster, self._retention).plan_by_hand()
 
     async def _require_rights(self, cluster: Cluster, verb: Verb) -> None:
         if missing := await cluster.missing_rights(verb):

@@ -120,7 +120,15 @@ class Verify:
     reason: str = ""
 
 
-Change = Stop | Start | Restart | Delete | Restore | Snapshot | Verify
+@dataclass(frozen=True)
+class Purge:
+    """Let go for good what is kept and nobody needs."""
+
+    cluster: str
+    reason: str = ""
+
+
+Change = Stop | Start | Restart | Delete | Restore | Snapshot | Verify | Purge
 
 
 @dataclass(frozen=True)
@@ -602,6 +610,10 @@ def _restore(line: _Line) -> Restore:
     return Restore(cluster, of, _free_reason(line))
 
 
+def _purge(line: _Line) -> Purge:
+    return Purge(_cluster(line), _free_reason(line))
+
+
 def _approve(line: _Line) -> Approve:
     identity = _identity(line)
     if line.ended:
@@ -668,7 +680,7 @@ USAGES: tuple[Usage, ...] = (
     ),
     Usage(
         "plan",
-        "plan stop|start|restart|snapshot|verify|delete|restore CLUSTER [...]",
+        "plan stop|start|restart|snapshot|verify|delete|restore|purge CLUSTER [...]",
         "What a command would do; changes nothing.",
         ("plan stop prod", "plan start prod reporting=1", "plan restart prod tm --downtime"),
         _plan,
@@ -714,7 +726,13 @@ USAGES: tuple[Usage, ...] = (
         ("verify prod", "verify prod op-7k2m9x because an auditor asks"),
         _verify,
     ),
-    Usage("snapshots", "snapshots CLUSTER", "The snapshot sets that there are.", ("snapshots prod",), _snapshots),
+    Usage(
+        "snapshots",
+        "snapshots CLUSTER",
+        "The snapshot sets and kept volumes that there are.",
+        ("snapshots prod",),
+        _snapshots,
+    ),
     Usage(
         "delete",
         "delete CLUSTER [--keep-services|--release-services] because REASON",
@@ -728,6 +746,13 @@ USAGES: tuple[Usage, ...] = (
         "Brings back what the last delete took away, on the volumes it kept; with a SET's id goes back to that set.",
         ("restore prod", "restore prod because it was the wrong one", "restore prod op-7k2m9x because of bad data"),
         _restore,
+    ),
+    Usage(
+        "purge",
+        "purge CLUSTER because REASON",
+        "Asks a second person to let go for good what is kept and nobody needs: volumes of deletes, old snapshot sets.",
+        ("purge prod because the disks are full",),
+        _purge,
     ),
     Usage("approvals", "approvals", "What waits for a second person.", ("approvals",), _approvals),
     Usage(
@@ -745,7 +770,9 @@ USAGES: tuple[Usage, ...] = (
 """Every command there is: help shows this table, and suggestions come from it."""
 
 _BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
-_ONE_CLUSTER = frozenset({"status", "stop", "start", "restart", "snapshot", "snapshots", "verify", "delete", "restore"})
+_ONE_CLUSTER = frozenset(
+    {"status", "stop", "start", "restart", "snapshot", "snapshots", "verify", "delete", "restore", "purge"}
+)
 _ONE_APPROVAL = frozenset({"approve", "deny", "withdraw"})
 
 RESERVED = frozenset({*_BY_NAME, *BECAUSE})

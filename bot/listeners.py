@@ -61,6 +61,9 @@ def register(app: AsyncApp, desk: Desk) -> None:
     _on_press(app, "undo", desk.undo)
     _on_press(app, "restore_set", desk.restore_set)
     _on_press(app, "verify", desk.verify)
+    _on_press(app, "keep-longer", desk.keep_longer)
+    _on_press(app, "pin", desk.pin)
+    _on_press(app, "unpin", desk.unpin)
     _on_approve(app, desk)
 
 

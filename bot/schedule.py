@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.gate import Notifier
+from bot.keeping import Housekeeper
 from lifecycle.approval import Approval
 from storage.approvals import Approvals
 from storage.database import StorageError
@@ -18,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 SWEEP = 60
 """Seconds between two looks at the tables: for cards that nobody answered, and for approvals without a job so far."""
+
+LOOK = 600.0
+"""Seconds between two looks at what is kept."""
 
 PREFIX = "approval "
 """How the id of a job for an approval begins."""
@@ -89,4 +93,47 @@ async def scheduling(proposals: Proposals, approvals: Approvals, notices: Notifi
     finally:
         scheduler.pause()
         async with at_work:
+            scheduler.shutdown(wait=False)
+
+
+KEPT = "kept "
+"""How the id of a job for what is kept begins."""
+
+
+class HouseJobs:
+    """Looks at what is kept every so often, and at the moments that the last look named."""
+
+    def __init__(self, scheduler: AsyncIOScheduler, housekeeper: Housekeeper) -> None:
+        self._scheduler = scheduler
+        self._housekeeper = housekeeper
+        self.at_work = asyncio.Lock()
+
+    async def look(self) -> None:
+        """Do what is due, then let there be the jobs that it asks for and no others."""
+        async with self.at_work:
+            moments = {f"{KEPT}{moment.isoformat()}": moment for moment in await self._housekeeper.look()}
+            for job in self._scheduler.get_jobs():
+                if job.id.startswith(KEPT) and job.id not in moments:
+                    job.remove()
+            now = datetime.now(UTC)
+            for name, moment in moments.items():
+                if moment > now:  # what is due and did not begin is for the next look
+                    self._scheduler.add_job(self.look, "date", run_date=moment, id=name, replace_existing=True)
+
+
+@asynccontextmanager
+async def housekeeping(housekeeper: Housekeeper, every: float = LOOK) -> AsyncIterator[HouseJobs]:
+    """Run them until the way out, where the look that is at work comes to its end; the first look is now."""
+    scheduler = AsyncIOScheduler(
+        timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    )
+    jobs = HouseJobs(scheduler, housekeeper)
+    scheduler.add_job(jobs.look, "interval", seconds=every)
+    scheduler.add_job(jobs.look)
+    scheduler.start()
+    try:
+        yield jobs
+    finally:
+        scheduler.pause()
+        async with jobs.at_work:
             scheduler.shutdown(wait=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -31,6 +32,7 @@ from lifecycle.checks import Check
 from lifecycle.decide import NAMES
 from lifecycle.model import Component, Target
 from lifecycle.plain import digest, to_plain
+from lifecycle.retention import KEEP_VOLUMES, Policy
 
 SLACK_API_URL = "https://slack.com/api/"
 DATA_DIR = Path("var/tml-bot")
@@ -41,8 +43,10 @@ APP_TOKENS = ("xapp-",)
 
 DURATION = re.compile(r"(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 
+ALL_STAY = Policy()
+
 UNCONFIGURED: Mapping[str, Terms] = MappingProxyType(
-    dict.fromkeys(("delete", "restore-in-place"), Terms(1, reason_required=True))
+    dict.fromkeys(("delete", "restore-in-place", "purge"), Terms(1, reason_required=True))
 )
 """Approvals that nobody can give, so that what the configuration does not speak of is refused and not let through."""
 
@@ -95,6 +99,10 @@ class ClusterSettings:
     stop_mode: StopMode = StopMode.SCALE
     checks: Mapping[Component, tuple[str, ...]] = field(default_factory=dict)
     """What a restore test runs, where that is not the default."""
+    keep_volumes: timedelta = KEEP_VOLUMES
+    """How long the volumes of a delete are kept, and by how much *Keep longer* keeps them."""
+    retention: Policy = ALL_STAY
+    """Which snapshot sets stay."""
 
     @property
     def is_production(self) -> bool:
@@ -250,6 +258,12 @@ def _people(value: object) -> int:
     return value
 
 
+def _count(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 9999:
+        raise ValueError(f"expected a number of {what}, at least 1, got {_shown(value)}")
+    return value
+
+
 def _yes_or_no(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"expected true or false, got {_shown(value)}")
@@ -359,10 +373,15 @@ class _Approvals(_Written):
 
     delete: _Approval = _Approval.model_construct()
     restore_in_place: _Approval | None = None
-    """As for a delete, where nothing is written."""
+    purge: _Approval | None = None
+    """These two are as for a delete, where nothing is written."""
 
     def terms(self) -> dict[str, Terms]:
-        return {"delete": self.delete.terms(), "restore-in-place": (self.restore_in_place or self.delete).terms()}
+        return {
+            "delete": self.delete.terms(),
+            "restore-in-place": (self.restore_in_place or self.delete).terms(),
+            "purge": (self.purge or self.delete).terms(),
+        }
 
 
 class _Component(_Written):
@@ -389,6 +408,11 @@ class _Check(_Written):
         return Check(self.component, self.command, self.expects, self.container, self.timeout, self.within)
 
 
+class _Retention(_Written):
+    keep_last: Annotated[int | None, BeforeValidator(partial(_count, what="sets"))] = None
+    keep_days: Annotated[int | None, BeforeValidator(partial(_count, what="days"))] = None
+
+
 class _Cluster(_Written):
     context: Annotated[str | None, Text] = None
     namespace: Annotated[str, Namespace]
@@ -401,6 +425,8 @@ class _Cluster(_Written):
     approval: _Approvals = _Approvals()
     keep_services: Annotated[bool | None, BeforeValidator(_yes_or_no)] = None
     snapshot_on_stop: YesOrNo = False
+    keep_volumes: Duration = KEEP_VOLUMES
+    snapshots: _Retention = _Retention()
     components: dict[Annotated[str, BeforeValidator(_component_name)], _Component] = Field(default_factory=dict)
     configuration_check: _Check | None = None
     stop_mode: Annotated[StopMode, BeforeValidator(_stop_mode)] = StopMode.SCALE
@@ -440,6 +466,8 @@ def _cluster(name: str, written: _Cluster, file: _File) -> ClusterSettings:
         checks=MappingProxyType(
             {Component(name): one.verify for name, one in written.components.items() if one.verify}
         ),
+        keep_volumes=written.keep_volumes,
+        retention=Policy(written.snapshots.keep_last, written.snapshots.keep_days),
     )
 
 
@@ -535,6 +563,8 @@ def _mapping_at(location: Location) -> type[BaseModel]:
             return _Cluster
         case ("clusters", _, "approval"):
             return _Approvals
+        case ("clusters", _, "snapshots"):
+            return _Retention
         case ("clusters", _, "components", _):
             return _Component
         case ("clusters", _, "configuration_check"):

@@ -101,8 +101,8 @@ def drifted(discovery: Discovery, lines: Sequence[Line], earlier: Sequence[Opera
 
     One that failed says nothing about where its workloads were left.
     """
-    earlier = [one for one in earlier if one.verb is not Verb.VERIFY]  # a restore test touches nothing of the cluster
-    told = list(absent(discovery, earlier[0].goal.topology if earlier else ()))
+    touching = [one for one in earlier if one.verb not in (Verb.VERIFY, Verb.PURGE)]  # neither touches the cluster
+    told = list(absent(discovery, touching[0].goal.topology if touching else ()))
     for line in lines:
         ref = line.workload.ref
         last = next((operation for operation in earlier if ref in operation.goal.counts), None)

@@ -1,4 +1,4 @@
-"""What is told in Slack: operations and approvals, their messages rendered from the record."""
+"""What is told in Slack: operations, approvals and notices, their messages rendered from the record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bot.projector import Subject
 from bot.views import approval as approval_views
+from bot.views import kept as kept_views
 from bot.views import operation as operation_views
 from bot.views.blocks import Message
 from lifecycle.approval import Approval
@@ -13,6 +14,7 @@ from lifecycle.operation import Operation
 from storage.approvals import Approvals
 from storage.audit import Recorded
 from storage.operations import Operations
+from storage.retention import Notice, Retention
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,40 @@ class ToldApproval:
 
 
 @dataclass(frozen=True)
+class ToldNotice:
+    """Implements Subject."""
+
+    notice: Notice
+
+    @property
+    def since(self) -> datetime:
+        return self.notice.made_at
+
+    def live(self, entries: Sequence[Recorded]) -> Message:
+        return kept_views.notice_live(self.notice, entries)
+
+    def thread(self, entries: Sequence[Recorded]) -> Message | None:
+        return kept_views.notice_thread(self.notice, entries)
+
+    def bare(self) -> Message:
+        return kept_views.notice_bare(self.notice)
+
+
+@dataclass(frozen=True)
 class Subjects:
     """Finds what an id stands for: a subject's messages are wanted in the transaction that makes it."""
 
     operations: Operations
     approvals: Approvals
+    retention: Retention
 
     async def find(self, identity: str) -> Subject:
         if identity.startswith("ap-"):
             return ToldApproval(await self.approvals.get(identity))
+        if identity.startswith("no-"):
+            notice = await self.retention.notice(identity)
+            assert notice is not None, f"{identity} has messages and no row"
+            return ToldNotice(notice)
         operation = await self.operations.get(identity)
         assert operation is not None, f"{identity} has messages and no row"
         return ToldOperation(operation)

@@ -117,6 +117,7 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     await _tell_wider(f"{where}: snapshots", cluster, "snapshot.yaml", Verb.SNAPSHOT)
     await _tell_wider(f"{where}: verify", cluster, "verify.yaml", Verb.VERIFY)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
+    await _tell_wider(f"{where}: purge", cluster, "purge.yaml", Verb.PURGE)
     return 0
 
 

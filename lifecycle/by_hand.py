@@ -29,6 +29,8 @@ def kubectl(step: Step) -> tuple[str, ...]:
         case Action.LET_GO:
             policy = '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}'
             return (f"kubectl patch {step.ref} --patch '{policy}'",)
+        case Action.RELEASE:
+            return (f'kubectl patch {step.ref} --type merge --patch \'{{"spec":{{"deletionPolicy":"Delete"}}}}\'',)
         case Action.REMOVE | Action.CLEAN:
             return (f"kubectl delete {step.ref}",)
         case _:  # no line of a shell writes a capture, or reads one

@@ -9,6 +9,8 @@ from lifecycle.plan import Plan
 def difference(before: Plan, after: Plan) -> tuple[str, ...]:
     """What changed from ``before`` to ``after``; empty where only what no plan depends on did."""
     told = [*_counts(before, after), *_objects(_named(before), _named(after)), *_streams(before, after)]
+    if before.goal.keeps != after.goal.keeps:
+        told.append("the volumes are kept for another time than was said")
     if not told and before.waves != after.waves:
         told.append("the steps are others, or in another order")
     return tuple(told)

@@ -140,6 +140,18 @@ class NothingToVerify(Refused):
     code = "nothing-to-verify"
 
 
+class NothingToPurge(Refused):
+    """Nothing that is kept may go, and why."""
+
+    code = "nothing-to-purge"
+
+
+class PurgeVoid(Refused):
+    """What was to go is needed again, or gone, since it was looked at."""
+
+    code = "purge-void"
+
+
 class Unsafe(Refused):
     """What was asked for would lose data or fight another owner."""
 

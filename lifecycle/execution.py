@@ -330,6 +330,10 @@ def seen(observed: Observed, step: Step) -> object:
         return observed.claim(ref.name)
     if ref.kind is Kind.VOLUME:
         return observed.volume(ref.name)
+    if ref.kind is Kind.SNAPSHOT:
+        return observed.snapshot(ref.name)
+    if ref.kind is Kind.CONTENT:
+        return observed.content(ref.name)
     return observed.part(ref)
 
 

@@ -22,6 +22,7 @@ class Verb(StrEnum):
     RETURN = "return"
     """A start of what that took away."""
     VERIFY = "verify"
+    PURGE = "purge"
 
     @property
     def words(self) -> str:
@@ -69,6 +70,7 @@ class Kind(StrEnum):
     SNAPSHOT = "VolumeSnapshot"
     POD = "Pod"
     """Only those of checks, which no controller makes."""
+    CONTENT = "VolumeSnapshotContent"
 
 
 @dataclass(frozen=True, order=True)
@@ -356,6 +358,7 @@ class Snapshot:
     size: int = 0
     mode: str = ""
     error: str = ""
+    deleting: bool = False
 
     @property
     def ref(self) -> Ref:
@@ -365,6 +368,28 @@ class Snapshot:
     def is_saved(self) -> bool:
         """Whether a claim can be made of it, and it outlives its namespace."""
         return self.is_ready and self.size > 0 and bool(self.content and self.handle) and self.policy == Volume.RETAIN
+
+
+@dataclass(frozen=True)
+class Content:
+    """A VolumeSnapshotContent: what is behind a VolumeSnapshot, and outlives it where ``policy`` is Retain.
+
+    ``snapshot`` and ``snapshot_uid`` are whom it names (empty where that is of another namespace), ``handle`` what the
+    driver knows it by.
+    """
+
+    name: str
+    uid: str
+    policy: str
+    snapshot: str = ""
+    snapshot_uid: str = ""
+    handle: str = ""
+    driver: str = ""
+    deleting: bool = False
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(Kind.CONTENT, self.name)
 
 
 @dataclass(frozen=True)
@@ -479,7 +504,9 @@ class Observed:
     """Those that the goal names; only what captures or restores looks at them, and at what follows."""
     parts: tuple[Part, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
-    """Those of the set that the goal takes."""
+    """Those of the set that the goal takes, or of the sets that a purge is about."""
+    contents: tuple[Content, ...] = ()
+    """Those that a purge is about."""
     capture: str = ""
     """The sha256 of the goal's capture, once every piece of it was seen."""
     scratch: Scratch = Scratch()
@@ -499,6 +526,9 @@ class Observed:
 
     def snapshot(self, name: str) -> Snapshot | None:
         return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
+
+    def content(self, name: str) -> Content | None:
+        return next((content for content in self.contents if content.name == name), None)
 
     def part(self, ref: Ref) -> Part | None:
         return next((part for part in self.parts if part.ref == ref), None)
@@ -533,6 +563,10 @@ class Action(StrEnum):
     """Of a clone's volume: let it go with its claim."""
     CLEAN = "clean"
     """Of a scratch claim or a check's pod: remove it."""
+    RELEASE = "release"
+    """Of a snapshot's content: let the data go with it."""
+    GIVE_UP = "give-up"
+    """Of a kept volume: its reclaim policy of before, with no claim left."""
 
 
 @dataclass(frozen=True, order=True)
@@ -601,6 +635,10 @@ class Person:
 
     def __str__(self) -> str:
         return f"{self.team}/{self.user}"
+
+
+BOT = Person("", "tml-bot")
+"""Who asks where nobody did: the bot, because time passed."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
@@ -28,6 +28,7 @@ from lifecycle.model import (
     Workload,
     WorkloadState,
 )
+from lifecycle.retention import Purging
 from lifecycle.snapshots import Clone, Cutting
 from lifecycle.topology import Topology
 from lifecycle.verification import Verifying
@@ -101,6 +102,10 @@ class Goal:
     """What of the chosen set becomes claims."""
     verifying: Verifying | None = None
     """The snapshot set whose restore it tests."""
+    keeps: timedelta | None = None
+    """Of a delete: how long its volumes are kept before they are purged; None: until a person says so."""
+    purging: Purging | None = None
+    """Of a purge: what goes for good beside ``volumes`` and ``parts``, and what has to be there meanwhile."""
 
     def marked(self, operation: str) -> "Goal":
         """The same goal for the operation of this id."""
@@ -120,8 +125,7 @@ class Goal:
     @property
     def is_wide(self) -> bool:
         """Whether more than workloads, pods and claims has to be watched."""
-        wide = (Verb.DELETE, Verb.RESTORE, Verb.RESTORE_IN_PLACE, Verb.REMOVE, Verb.RETURN, Verb.VERIFY)
-        return self.verb in wide or self.cutting is not None
+        return self.verb not in (Verb.STOP, Verb.START, Verb.RESTART) or self.cutting is not None
 
     @property
     def cloned_by(self) -> str:

@@ -80,6 +80,11 @@ class Plan:
             return None
         return [cutting.temperature, cutting.members, [one.claim for one in cutting.unsaved]]
 
+    def _purging(self) -> object:
+        """What goes for good; why the rest stays is wording, and which set is the newest no part of it."""
+        purging = self.goal.purging
+        return None if purging is None else replace(purging, stays={}, guard=())
+
     @property
     def digest(self) -> str:
         """SHA-256 of what the plan means: never of pods, ids, generated names, wording or times."""
@@ -97,6 +102,8 @@ class Plan:
                     "clones": [self.goal.chosen, self.goal.clones],
                     "streams": self.goal.streams,
                     **({"verifying": self.goal.verifying} if self.goal.verifying else {}),
+                    "keeps": self.goal.keeps,
+                    "purging": self._purging(),
                 }
             )
         )

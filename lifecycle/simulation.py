@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lifecycle.decide import phases_of, verify
-from lifecycle.model import Action, Claim, Kind, Observed, Part, Ref, Snapshot, Step, Volume, WorkloadState
+from lifecycle.model import Action, Claim, Content, Kind, Observed, Part, Ref, Snapshot, Step, Volume, WorkloadState
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 from lifecycle.snapshots import name_of
+
+OF_SETS = (Kind.SNAPSHOT, Kind.CONTENT)
 
 
 def all_waves(goal: Goal, observed: Observed) -> tuple[tuple[Step, ...], ...]:
@@ -52,12 +54,17 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
         case Action.RETAIN:
             return replace(observed, snapshots=tuple(_retained(goal, one, step) for one in observed.snapshots))
         case Action.REMOVE:
-            return _without(observed, step.ref)
+            return _without_snapshot(observed, step.ref) if step.ref.kind in OF_SETS else _without(observed, step.ref)
+        case Action.RELEASE:
+            freed = (replace(one, policy="Delete") if one.ref == step.ref else one for one in observed.contents)
+            return replace(observed, contents=tuple(freed))
         case Action.MAKE:
             return _with_made(goal, observed, step.ref)
         case Action.OVERWRITE:
             return _with_written(goal, observed, step.ref)
-        case Action.KEEP | Action.REBIND | Action.GIVE_BACK:
+        case Action.GIVE_UP if observed.volume(step.ref.name) and _goes(goal, step):
+            return replace(observed, volumes=tuple(one for one in observed.volumes if one.ref != step.ref))
+        case Action.KEEP | Action.REBIND | Action.GIVE_BACK | Action.GIVE_UP:
             changed = (_rewritten(goal, one, step) if one.ref == step.ref else one for one in observed.volumes)
             return replace(observed, volumes=tuple(changed))
         case Action.CLONE | Action.CHECK | Action.LET_GO | Action.CLEAN:
@@ -91,6 +98,24 @@ def _cut(goal: Goal, observed: Observed, step: Step) -> Snapshot:
         handle="handle",
         driver=member.driver,
         size=1,
+    )
+
+
+def _goes(goal: Goal, step: Step) -> bool:
+    """Whether the volume goes as soon as it has its policy of before."""
+    return any(one.ref == step.ref and one.policy_before == "Delete" for one in goal.volumes)
+
+
+def _without_snapshot(observed: Observed, ref: Ref) -> Observed:
+    """A snapshot takes its content along where that lets its bytes go."""
+
+    def goes(content: Content) -> bool:
+        return content.ref == ref or (content.snapshot == ref.name and content.policy == "Delete")
+
+    return replace(
+        observed,
+        snapshots=tuple(one for one in observed.snapshots if one.ref != ref),
+        contents=tuple(one for one in observed.contents if not goes(one)),
     )
 
 

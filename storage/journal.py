@@ -23,6 +23,7 @@ from storage.database import Database
 from storage.messages import LIVE, tell, want
 from storage.moments import stored
 from storage.operations import read_in
+from storage.purging import write_purged
 from storage.snapshots import write_set, write_verification
 from storage.tables import arrivals, audit, exits, operations, steps
 
@@ -199,6 +200,8 @@ class DatabaseJournal:
             text = canonical(to_plain(outcome))
             await self._set(page, state=outcome.state.value, outcome=text, ended_at=stored(page.at))
             await page.told("finished", _finish_data(operation, outcome))
+            if outcome.state is State.DONE:
+                await write_purged(page.connection, operation, page.at)
             return await read_in(page.connection, operation.id)
 
     async def late(self, operation: Operation) -> None:

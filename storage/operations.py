@@ -23,6 +23,7 @@ from storage.audit import Entry, moment
 from storage.database import Database
 from storage.messages import tell
 from storage.moments import MICROSECOND, moment_of, perhaps, stored
+from storage.purging import close_notices, require_purgeable
 from storage.tables import operations, steps
 
 LOOKED_BACK = 20
@@ -79,8 +80,9 @@ class Operations:
         return await self._first(query)
 
     async def latest_change(self, cluster: str) -> Operation | None:
-        """The one that began last, of all that touch the cluster: a restore test does not."""
-        query = _newest_first().where(operations.c.cluster == cluster, operations.c.verb != Verb.VERIFY.value)
+        """The one that began last, of all that touch the cluster: a restore test and a purge do not."""
+        aside = (Verb.VERIFY.value, Verb.PURGE.value)
+        query = _newest_first().where(operations.c.cluster == cluster, operations.c.verb.not_in(aside))
         return await self._first(query.limit(1))
 
     async def last_removal(self, cluster: str) -> Operation | None:
@@ -219,6 +221,9 @@ async def begin_in(connection: AsyncConnection, operation: Operation, at: dateti
     statement = insert(operations).values(**_columns(operation) | {"epoch": max(epoch or 0, operation.epoch)})
     if not (await connection.execute(statement.on_conflict_do_nothing())).rowcount:
         raise await _why_not(connection, operation)
+    if operation.goal.purging is not None:
+        await require_purgeable(connection, operation.goal.purging)
+        await close_notices(connection, operation, at)
     await tell(connection, _begun(operation, plan), at)
     return await read_in(connection, operation.id)
 

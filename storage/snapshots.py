@@ -15,6 +15,7 @@ from lifecycle.verification import Verification
 from storage.database import Database
 from storage.moments import stored
 from storage.operations import operation_of
+from storage.purging import SET, is_purged
 from storage.tables import operations, snapshot_sets
 
 
@@ -35,14 +36,20 @@ class SnapshotSets:
         self._database = database
 
     async def of(self, cluster: str) -> tuple[Kept, ...]:
-        """The cluster's sets, newest first."""
-        query = _sets().where(snapshot_sets.c.cluster == cluster).order_by(snapshot_sets.c.taken_at.desc())
+        """The cluster's sets that were not purged, newest first."""
+        query = _sets().where(snapshot_sets.c.cluster == cluster, ~is_purged(SET, snapshot_sets.c.operation))
+        query = query.order_by(snapshot_sets.c.taken_at.desc())
         async with self._database.reading() as connection:
             return tuple(_kept(row) for row in await connection.execute(query))
 
     async def get(self, cluster: str, identity: str) -> Kept | None:
-        """The cluster's set of this id."""
-        query = _sets().where(snapshot_sets.c.cluster == cluster, snapshot_sets.c.operation == identity)
+        """The cluster's set of this id, unless it was purged."""
+        kept = await self.find(identity)
+        return kept if kept and kept.operation.cluster == cluster else None
+
+    async def find(self, identity: str) -> Kept | None:
+        """The set of this id, of whichever cluster, unless it was purged."""
+        query = _sets().where(snapshot_sets.c.operation == identity, ~is_purged(SET, snapshot_sets.c.operation))
         async with self._database.reading() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _kept(row)

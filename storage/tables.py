@@ -221,6 +221,51 @@ snapshot_sets = Table(
 )
 Index("snapshot_sets_of_a_cluster", snapshot_sets.c.cluster, snapshot_sets.c.taken_at)
 
+pins = Table(
+    "pins",
+    metadata,
+    Column("operation", Text, ForeignKey("snapshot_sets.operation"), primary_key=True),
+    Column("person_team", Text, nullable=False),
+    Column("person_user", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+purged = Table(
+    "purged",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("operation", Text, ForeignKey("operations.id"), primary_key=True),  # whose set, or whose kept volumes
+    Column("purge", Text, ForeignKey("operations.id")),  # NULL: nothing of it was left to purge
+    Column("at", BigInteger, nullable=False),
+    CheckConstraint("what IN ('set', 'volumes')", name="purged_what"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("cluster", Text, nullable=False),
+    Column("deletion", Text, ForeignKey("operations.id"), nullable=False),  # the delete whose volumes are kept
+    Column("place_team", Text, nullable=False),
+    Column("place_channel", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("held", Text, nullable=False, server_default=text("''")),  # why it did not begin though it was due
+    Column("ended_at", BigInteger),
+    Column("kept_until", BigInteger),
+    Column("person_team", Text),
+    Column("person_user", Text),
+    Column("operation", Text, ForeignKey("operations.id")),  # the purge
+    CheckConstraint("state IN ('open', 'extended', 'begun', 'void')", name="notices_state"),
+    CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="notices_ended"),
+    CheckConstraint("(state = 'extended') = (kept_until IS NOT NULL)", name="notices_extended"),
+    CheckConstraint("(state = 'begun') = (operation IS NOT NULL)", name="notices_begun"),
+)
+Index("one_open_notice", notices.c.deletion, unique=True, sqlite_where=text("state = 'open'"))
+Index("notices_of_a_cluster", notices.c.cluster, notices.c.number)
+
 APPROVAL_TRIGGERS = (
     """CREATE TRIGGER approval_begins_pending BEFORE INSERT ON approvals WHEN NEW.state <> 'pending'
     BEGIN SELECT RAISE(ABORT, 'an approval begins pending'); END""",

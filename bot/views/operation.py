@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.grammar import unescaped
-from bot.views import claims, removals, snapshots, verification
+from bot.views import claims, kept, removals, snapshots, verification
 from bot.views.addresses import address_lines
 from bot.views.blocks import (
     SECTION_LIMIT,
@@ -70,8 +70,10 @@ GOING = {
     Action.CHECK: "beginning, in a pod of its own",
     Action.LET_GO: "being let go with its claim",
     Action.CLEAN: "being removed",
+    Action.RELEASE: "being released: the data go with it",
+    Action.GIVE_UP: "being given up, with the reclaim policy of before",
 }
-SHOWN_KINDS = frozenset({Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME, Kind.POD})
+SHOWN_KINDS = frozenset({Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME, Kind.POD, Kind.SNAPSHOT})
 """Of other objects only their arrival is told: there are dozens, and nobody waits for one of them."""
 
 
@@ -378,6 +380,10 @@ def _finished(operation: Operation, _data: Any, at: datetime) -> list[Block]:
         return _removal_finished(operation, outcome, at)
     if operation.verb is Verb.VERIFY:
         return _verify_finished(operation, outcome)
+    if operation.verb is Verb.PURGE:
+        if operation.state is State.DONE:
+            return paragraph(kept.finished(operation))
+        return [*_failed(operation, outcome), _buttons(operation)]
     if operation.state is State.DONE:
         return [*_done(operation, outcome), *_volumes(operation, outcome, at)]
     return [*_failed(operation, outcome), *_volumes(operation, outcome, at), _buttons(operation)]
@@ -414,6 +420,9 @@ def ways_back(operation: Operation) -> list[str]:
     goal, cluster = operation.goal, escape(operation.cluster)
     lines = [f"*Kept* {len(goal.volumes)} volumes, Retain: `/tml restore {cluster}` binds them again, the same bytes"]
     lines += [f"• {quoted(one.claim)} → {quoted(one.name)} ({quoted(one.capacity)})" for one in goal.volumes]
+    if goal.keeps and operation.ended_at:
+        until = when(operation.ended_at + goal.keeps)
+        lines.append(f"They are kept until {until}, and then destroyed for good; this channel is told before")
     lines += [f"*Stays* {_label(operation, str(part.ref))}{_at(part.addresses)}" for part in goal.staying]
     lines += [
         f":warning: *Given up* {_label(operation, str(part.ref))}{_at(part.addresses)}: DNS that names it "

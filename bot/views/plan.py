@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from bot.views import removals, snapshots
+from bot.views import kept, removals, snapshots
 from bot.views.blocks import quoted
 from bot.views.losses import lost_lines
 from bot.views.verification import planned as tested
-from bot.views.words import listed
+from bot.views.words import duration, listed
 from lifecycle import losses
 from lifecycle.model import Action, Step, Verb, Volume
 from lifecycle.plan import SCALING, OnTraffic, Plan
@@ -31,6 +31,8 @@ DONE_TO = {
     Action.MAKE: "make {} again, as written down",
     Action.OVERWRITE: "overwrite {} with what is written down",
     Action.REBIND: "free {} for the claims of the old names",
+    Action.RELEASE: "let the data go with {}",
+    Action.GIVE_UP: "give {} up, each with its reclaim policy of before",
     Action.GIVE_BACK: "give {} back the reclaim policies of before",
     Action.CLONE: "make {} of the snapshots, by names of their own",
     Action.CHECK: "look at each in one of {}, mounted for reading only",
@@ -80,6 +82,8 @@ def fate(plan: Plan) -> list[str]:
     match plan.verb:
         case Verb.DELETE:
             return ways_back(plan)
+        case Verb.PURGE:
+            return kept.planned(plan.goal)
         case Verb.RESTORE:
             return [*_bound_again(plan), *snapshots.cloned(plan.goal), *_addresses(plan)]
         case Verb.RESTORE_IN_PLACE:
@@ -101,6 +105,11 @@ def ways_back(plan: Plan) -> list[str]:
         f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
         for one in plan.goal.volumes
     ]
+    if plan.goal.keeps:
+        lines.append(
+            f"Kept for *{duration(plan.goal.keeps)}*, and then destroyed for good; the channel is told before, with a "
+            "button to keep them longer."
+        )
     lines += snapshots.planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
     never = [claim for claim in plan.goal.claims if not claim.volume]
     lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]

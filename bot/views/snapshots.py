@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from bot.views.blocks import Block, Message, actions, button, context, escape, message, paragraph, quoted, section
-from bot.views.verification import known, left_behind
+from bot.views.blocks import Message, actions, button, context, escape, message, paragraph, quoted, section
+from bot.views.verification import known
 from bot.views.words import duration, listed, mention, when
 from lifecycle.model import Verb, Volume
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan
 from lifecycle.quantity import gibibytes
 from lifecycle.snapshots import Cutting, Ending, SnapshotSet, Temperature, Unsaved
-from lifecycle.verification import Leftover
 from storage.proposals import Proposal
 from storage.snapshots import Kept
 
@@ -21,8 +20,6 @@ ENDING = {
     Ending.UNSEEN: ":warning: the end of a database was not seen: unknown whether it was clean",
     Ending.RUNNING: ":information_source: the pods ran: databases recover on start",
 }
-LISTED = 20
-"""Sets that are listed; older ones are counted."""
 
 
 def planned(goal: Goal) -> list[str]:
@@ -128,27 +125,8 @@ def minutes(seconds: int) -> str:
     return f"{max(1, -(-seconds // 60))} min"
 
 
-def sets(
-    cluster: str, kept: Sequence[Kept], now: datetime, namespace: str = "", left: Sequence[Leftover] = ()
-) -> Message:
-    """The cluster's sets, newest first; before them what restore tests left in the namespace."""
-    text = f"Snapshot sets of {cluster}"
-    lost = left_behind(namespace, left)
-    if not kept:
-        take = f"`/tml snapshot {escape(cluster)}` takes one."
-        none = section(f"*{escape(text)}*\nThere is none that this bot took and saw ready. {take}")
-        return message(text, [none, *lost])
-    rows = [block for one in kept[:LISTED] for block in (section(_row(one, now)), _buttons(one))]
-    if len(kept) > LISTED:
-        rows.append(context(f"and {len(kept) - LISTED} older ones"))
-    return message(text, [section(f"*{escape(text)}*"), *lost, *rows])
-
-
-def _buttons(one: Kept) -> Block:
-    return actions(button("Restore", "restore_set", one.content.id), button("Verify", "verify", one.content.id))
-
-
-def _row(one: Kept, now: datetime) -> str:
+def row(one: Kept, now: datetime) -> str:
+    """A set in a list."""
     taken, operation = one.content, one.operation
     because = f", because {quoted(operation.reason)}" if operation.reason else ""
     missing = f" · without {listed([quoted(left.claim) for left in taken.unsaved])}" if taken.unsaved else ""

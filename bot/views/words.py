@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bot.views.blocks import escape, quoted
 from lifecycle.decide.delete import CAPTURE
-from lifecycle.model import Person, Verb
+from lifecycle.model import BOT, Person, Verb
 from lifecycle.operation import Goal
 from lifecycle.snapshots import ref_of
 
@@ -21,6 +21,7 @@ DOING = {
     Verb.REMOVE: "Stopping and removing",
     Verb.RETURN: "Starting",
     Verb.VERIFY: "Verifying a snapshot set of",
+    Verb.PURGE: "Purging what is kept of",
 }
 DONE = {
     Verb.STOP: "Stopped",
@@ -33,6 +34,7 @@ DONE = {
     Verb.REMOVE: "Stopped and removed",
     Verb.RETURN: "Started",
     Verb.VERIFY: "Verified a snapshot set of",
+    Verb.PURGE: "Purged what was kept of",
 }
 REACHED = {
     Verb.STOP: "stopped",
@@ -45,6 +47,7 @@ REACHED = {
     Verb.REMOVE: "stopped and removed",
     Verb.RETURN: "ready",
     Verb.VERIFY: "restorable, as far as its checks tell",
+    Verb.PURGE: "purged",
 }
 """What the cluster is when the verb's goal was seen."""
 ARRIVED = {
@@ -66,6 +69,10 @@ ARRIVED = {
     "clones": "made",
     "check": "passed",
     "clean": "gone",
+    "release": "released: the data go with it",
+    "forget": "gone, and the data with it",
+    "give-up": "given up",
+    "discard": "removed",
 }
 """What an object is at the end of a phase."""
 PHASES = {
@@ -86,6 +93,10 @@ PHASES = {
     "clones": "clones made",
     "check": "checks passed",
     "clean": "nothing of the test left",
+    "release": "snapshots' data released",
+    "forget": "snapshots gone, with their data",
+    "give-up": "kept volumes given up",
+    "discard": "capture removed",
 }
 """A phase of an operation that has several, by its end."""
 COUNTED = frozenset({"secret", "service", "configmap"})
@@ -95,6 +106,7 @@ KINDS = {
     "persistentvolume": "volume",
     "configmap": "config map",
     "volumesnapshot": "snapshot",
+    "volumesnapshotcontent": "snapshot content",
 }
 SEVERAL = {
     "persistentvolumeclaim": "claims {}",
@@ -174,6 +186,8 @@ def part_of(cluster: str, goal: Goal) -> str:
 
 
 def mention(person: Person) -> str:
+    if person == BOT:
+        return "the bot"
     return f"<@{escape(person.user)}>"
 
 

@@ -66,6 +66,7 @@ OF_KIND = {
     Kind.VOLUME: Resource.VOLUMES,
     Kind.SNAPSHOT: Resource.SNAPSHOTS,
     Kind.POD: Resource.PODS,
+    Kind.CONTENT: Resource.SNAPSHOT_CONTENTS,
 }
 
 PICTURED = (Resource.STATEFUL_SETS, Resource.DEPLOYMENTS, Resource.PODS, Resource.CLAIMS)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from lifecycle.kube import paths, read, scratch
+from lifecycle.kube import paths, purging, read, scratch
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
@@ -13,7 +13,7 @@ from lifecycle.kube.pieces import whole
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import by_name, snapshot
 from lifecycle.kube.volumes import volume
-from lifecycle.model import Exit, Observed, Snapshot, Volume
+from lifecycle.model import Content, Exit, Observed, Part, Snapshot, Volume
 from lifecycle.operation import Goal
 from lifecycle.snapshots import name_of
 
@@ -35,11 +35,14 @@ def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tupl
         return replace(seen, snapshots=_snapshots(goal, lists), scratch=scratch.seen(goal, namespace, lists))
     if not goal.is_wide:
         return seen
+    if goal.purging is not None:
+        seen = replace(seen, claims=purging.claims(goal.volumes, lists[Resource.CLAIMS]))
     return replace(
         seen,
         volumes=_volumes(goal, namespace, lists),
         snapshots=_snapshots(goal, lists),
-        parts=parts((part.ref for part in (*goal.parts, *goal.staying)), lists),
+        contents=_contents(goal, namespace, lists),
+        parts=_parts(goal, lists),
         capture=whole(lists[Resource.SECRETS], goal.source or goal.mark),
     )
 
@@ -50,7 +53,19 @@ def _names_of_set(goal: Goal) -> frozenset[str]:
         return frozenset(member.snapshot for member in goal.verifying.members)
     members = goal.cutting.members if goal.cutting else ()
     taken = (name_of(goal.mark, member.claim) for member in members)
-    return frozenset({*taken, *(clone.snapshot for clone in goal.clones)})
+    return purging.named_of(goal.purging) | {*taken, *(clone.snapshot for clone in goal.clones)}
+
+
+def _parts(goal: Goal, lists: Lists) -> tuple[Part, ...]:
+    if goal.purging is not None:
+        return purging.pieces_of(goal.purging, lists[Resource.SECRETS])
+    return parts((part.ref for part in (*goal.parts, *goal.staying)), lists)
+
+
+def _contents(goal: Goal, namespace: str, lists: Lists) -> tuple[Content, ...]:
+    if goal.purging is None or not _names_of_set(goal):
+        return ()
+    return purging.contents(goal.purging, namespace, lists[Resource.SNAPSHOT_CONTENTS])
 
 
 def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:

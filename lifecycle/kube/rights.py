@@ -106,6 +106,17 @@ says Retain.
 CHECKING = _rights("", ["pods/exec"], ["get", "create"])
 """To run a command: a WebSocket is a GET, and Kubernetes asks for create besides since 1.35."""
 
+
+PURGING = (
+    *NEEDED,
+    *_SEEN_WIDELY,
+    *_rights("", ["persistentvolumes"], ["patch"]),
+    *_rights("", ["secrets"], ["delete"]),
+    *_rights("snapshot.storage.k8s.io", ["volumesnapshots"], ["get", "list", "watch", "delete"]),
+    *_rights("snapshot.storage.k8s.io", ["volumesnapshotcontents"], ["get", "list", "watch", "patch", "delete"]),
+)
+"""A kept volume is patched and never deleted: its reclaim policy of before decides what becomes of it."""
+
 CLUSTER_WIDE = frozenset({"persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
 """Resources that are in no namespace."""
 
@@ -118,6 +129,7 @@ _WIDER = {
     Verb.REMOVE: REMOVING,
     Verb.RETURN: REMOVING,
     Verb.VERIFY: VERIFYING,
+    Verb.PURGE: PURGING,
 }
 
 

@@ -51,6 +51,7 @@ def snapshot(found: Json, contents: Mapping[str, Json]) -> Snapshot:
         is_ready=status.get("readyToUse") is True and not read.is_deleting(found),
         size=in_bytes(str(status.get("restoreSize", ""))),
         error=str((status.get("error") or {}).get("message", "")),
+        deleting=read.is_deleting(found),
     )
     content = contents.get(str(status.get("boundVolumeSnapshotContentName", "")))
     return _with_content(seen, content) if content and names(content, found) else seen
@@ -73,6 +74,7 @@ def _with_content(seen: Snapshot, content: Json) -> Snapshot:
         size=seen.size,
         mode=str(spec.get("sourceVolumeMode", "")),
         error=seen.error or str((status.get("error") or {}).get("message", "")),
+        deleting=seen.deleting,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lifecycle.errors import Conflict, Gone, Invalid
-from lifecycle.kube import copies, overwriting, patch, paths, read, snapshots, volumes
+from lifecycle.kube import copies, overwriting, patch, paths, purging, read, snapshots, volumes
 from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.capture import Captor, Reader
 from lifecycle.kube.door import Door
@@ -92,6 +92,35 @@ class Doing:
             await self.door.patch(path, operations)
         return self.step.uid
 
+    async def release(self) -> str:
+        one = purging.doomed(self.goal.purging, self.step.ref)
+        await purging.snapshot_of(self.door, self.namespace, one)
+        found = await purging.content_of(self.door, self.namespace, one)
+        if found is None:
+            return self.step.uid
+        await purging.require_unused(self.door, self.namespace, one)
+        return await self._patch(purging.release(self.step, found))
+
+    async def give_up(self) -> str:
+        """What is gone already, or another object of the same name by now, is not to be given up any more."""
+        frozen = _volume(self.goal, self.step.ref)
+        try:
+            operations = purging.give_up(self.step, await self._own(), self.namespace, frozen)
+            await purging.require_no_claim(self.door, self.namespace, frozen)
+            await self._patch(operations)
+        except Gone:
+            pass
+        return self.step.uid
+
+    async def _require_forgettable(self) -> None:
+        """Of a snapshot, or of a content that its snapshot left behind: its bytes go with it, and nobody uses it."""
+        one = purging.doomed(self.goal.purging, self.step.ref)
+        there = await purging.snapshot_of(self.door, self.namespace, one)
+        purging.require_released(await purging.content_of(self.door, self.namespace, one), one)
+        if there is not None and self.step.ref.kind is Kind.CONTENT:
+            raise Conflict(f"{self.step.ref} goes after its snapshot")
+        await purging.require_unused(self.door, self.namespace, one)
+
     def _member(self) -> Member:
         found = self.goal.cutting.member(self.step.ref.name) if self.goal.cutting else None
         if found is None:
@@ -116,6 +145,8 @@ class Doing:
     async def _refuse_removal(self, found: Json) -> None:
         """Raises Conflict where another executor has it, or where it is not as it was decided upon."""
         ref, epoch = self.step.ref, read.epoch_of(found)
+        if ref.kind in (Kind.SNAPSHOT, Kind.CONTENT):
+            await self._require_forgettable()
         if ref.kind in (*WORKLOADS, Kind.CLAIM) and epoch != self.operation.epoch:
             raise Conflict(f"{ref} bears epoch {epoch}, ours is {self.operation.epoch}")
         if ref.kind in WORKLOADS and read.replicas_of(found) > 0:
@@ -235,4 +266,6 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.CHECK: Doing.check,
     Action.LET_GO: Doing.let_go,
     Action.CLEAN: Doing.clean,
+    Action.RELEASE: Doing.release,
+    Action.GIVE_UP: Doing.give_up,
 }

@@ -25,6 +25,7 @@ from storage.approvals import Approvals
 from storage.database import Database, open_database
 from storage.messages import Messages
 from storage.operations import Operations
+from storage.retention import Retention
 from tests.fakes import values
 from tests.fakes.values import planned
 from tests.storage.conftest import StandingClock, Store
@@ -61,7 +62,11 @@ class House:
         self, pace: Pace = FAST, messages: Messages | None = None, database: Database | None = None
     ) -> Projector:
         database = database or self.store.database
-        subjects = Subjects(Operations(database, self.store.clock), Approvals(database, self.store.clock))
+        subjects = Subjects(
+            Operations(database, self.store.clock),
+            Approvals(database, self.store.clock),
+            Retention(database, self.store.clock),
+        )
         messages = messages or Messages(database)
         return Projector(self.client, database, messages, subjects.find, time.monotonic, pace)
 

@@ -187,13 +187,14 @@ async def at_the_desk(
         proposals=store.proposals,
         approvals=store.approvals,
         sets=store.sets,
+        retention=store.retention,
         notices=told,
         starter=starter,
         clock=store.clock,
         new_id=lambda prefix: new_id(prefix, CHANCE),
     )
     link = partial(permalink, client)
-    records = (store.operations, store.approvals, store.messages, store.sets, store.audit)
+    records = (store.operations, store.approvals, store.messages, store.retention, store.audit)
     desk = Desk(sites, gate, access, *records, link, store.clock)
     app = AsyncApp(client=client)
     listeners.register(app, desk)

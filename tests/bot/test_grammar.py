@@ -38,7 +38,7 @@ from lifecycle.model import Component
 from lifecycle.snapshots import Temperature
 
 CLUSTERS = ("prod", "staging")
-PLAN = "plan stop|start|restart|snapshot|verify|delete|restore CLUSTER [...]"
+PLAN = "plan stop|start|restart|snapshot|verify|delete|restore|purge CLUSTER [...]"
 STOP = "stop CLUSTER [--snapshot|--no-snapshot] [--remove [--keep-services|--release-services]] [because REASON]"
 NOSQL, SQL, TM, REPORTING = Component.NOSQL, Component.SQL, Component.TM, Component.REPORTING
 

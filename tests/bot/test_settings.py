@@ -105,9 +105,10 @@ def test_an_approval_that_is_not_configured_can_be_given_by_nobody(tmp_path: Pat
     assert {verb: (terms.needed, terms.listed) for verb, terms in written.items()} == {
         "delete": (1, ()),
         "restore-in-place": (1, ()),
+        "purge": (1, ()),
     }
     assert written["delete"].reason_required
-    assert {verb for verb in Verb if verb in written} == {Verb.DELETE, Verb.RESTORE_IN_PLACE}
+    assert {verb for verb in Verb if verb in written} == {Verb.DELETE, Verb.RESTORE_IN_PLACE, Verb.PURGE}
 
 
 @pytest.mark.parametrize(("environment", "keeps"), [("production", True), ("Production", True), ("dev", False)])
@@ -315,14 +316,14 @@ PROBLEMS = [
     ),
     (
         cluster(approval="{stop: {}}"),
-        "6: clusters.dev.approval.stop: unknown key, known here: delete, restore_in_place",
+        "6: clusters.dev.approval.stop: unknown key, known here: delete, restore_in_place, purge",
     ),
     (cluster(approval="{delete: }"), "6: clusters.dev.approval.delete: expected a mapping, got nothing"),
     (cluster(approval="[U0BOB]"), "6: clusters.dev.approval: expected a mapping, got a list"),
     *(
         (
             cluster(approval=f"{{{verb}: {{approvers: [U0BOB]}}}}"),
-            f"6: clusters.dev.approval.{verb}: unknown key, known here: delete, restore_in_place",
+            f"6: clusters.dev.approval.{verb}: unknown key, known here: delete, restore_in_place, purge",
         )
         for verb in ("deploy", "start")
     ),

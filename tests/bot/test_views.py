@@ -16,18 +16,19 @@ from bot.desk import Hidden
 from bot.gate import ApprovedNotBegun
 from bot.grammar import LONGEST_REASON
 from bot.status import Line, Status
-from bot.views import answers, operation, removals, snapshots
+from bot.views import answers, kept, operation, removals
 from bot.views import approval as cards
 from bot.views.blocks import BLOCK_LIMIT, Message, context, escape, message, preformatted, section
 from lifecycle import approval, errors
 from lifecycle.approval import Approval, ApprovalState, Decision, Terms
 from lifecycle.by_hand import kubectl
 from lifecycle.checks import Checked
-from lifecycle.decide import delete, phases_of, remove, restart, restore, returning, snapshot, start, stop
+from lifecycle.decide import delete, phases_of, purge, remove, restart, restore, returning, snapshot, start, stop
 from lifecycle.model import (
     Address,
     Claim,
     Component,
+    Content,
     Diagnosis,
     Discovery,
     Exit,
@@ -48,6 +49,7 @@ from lifecycle.model import (
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
+from lifecycle.retention import Doomed, Keeping, Purging
 from lifecycle.snapshots import Clone, Ending, SnapshotSet, Temperature, Unsaved
 from lifecycle.topology import Topology, arranged
 from lifecycle.verification import Examined, Leftover, Likeness, Result, Verdict, Verification, Verifying
@@ -55,6 +57,7 @@ from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
 from storage import proposals
 from storage.audit import Recorded
 from storage.proposals import Proposal, ProposalState
+from storage.retention import KeptVolumes, NoSuchSet, NothingToExtend, Notice, NoticeState, Pin, Records
 from storage.snapshots import Kept
 from tests.fakes import values
 
@@ -127,6 +130,8 @@ class World:
                 return self.delete_goal(keeps_services=False)
             case Verb.RESTORE:
                 return restore.goal(restore.draft(self.removal()), self.gone())
+            case Verb.PURGE:
+                return self.purge_goal()
             case Verb.SNAPSHOT:
                 return snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
             case Verb.RESTORE_IN_PLACE:
@@ -198,6 +203,19 @@ class World:
         )
         return replace(made, verb=Verb.RESTORE_IN_PLACE, chosen="op-cutset", clones=clones)
 
+    def purge_goal(self) -> Goal:
+        """Of all that a delete kept, and of one set; half of the volumes were Retain before."""
+        kept = self.gone().volumes
+        volumes = (*kept[::2], *(replace(one, policy_before="Retain", handle=self.word) for one in kept[1::2]))
+        doomed = tuple(
+            Doomed("op-oldset", one.claim, f"tml-op-oldset-{one.claim}", "uid", f"content-{one.claim}", "uid", "h")
+            for one in volumes
+        )
+        made = purge.draft(purge.Stock())
+        part = Part(Ref(Kind.SECRET, "tml-bot-capture-op-delete-0"), "uid", "op-delete")
+        what = Purging(("op-delete",), ("op-oldset",), doomed, (), ("op-delete",), {"op-pinned": self.word})
+        return replace(made, volumes=volumes, parts=(part,), purging=what)
+
     def delete_goal(self, *, keeps_services: bool) -> Goal:
         return delete.goal(self.bound, self.inventory, keeps_services=keeps_services)
 
@@ -242,6 +260,17 @@ class World:
             return plan_of_return(self.goal(verb), values.TARGET, self.emptied(), (self.word,))
         if verb is Verb.VERIFY:
             return plan_of_return(self.goal(verb), values.TARGET, Observed(values.NOW, {}))
+        if verb is Verb.PURGE:
+            goal = self.goal(verb)
+            assert goal.purging
+            contents = tuple(
+                Content(one.content, "uid", "Retain", one.snapshot, "uid", "h") for one in goal.purging.doomed
+            )
+            snapshots = tuple(
+                Snapshot(one.snapshot, "uid", one.claim, one.set, content=one.content) for one in goal.purging.doomed
+            )
+            seen = replace(self.gone(), volumes=goal.volumes, parts=goal.parts, contents=contents, snapshots=snapshots)
+            return plan_of_return(goal, values.TARGET, seen)
         return plan(self.goal(verb), self.down() if verb is Verb.START else self.discovery)
 
     def operation(self, verb: Verb, outcome: Outcome | None = None, **changes: Any) -> Operation:
@@ -354,6 +383,7 @@ class World:
         yield from self.operation_views()
         yield from self.approval_views()
         yield from self.refusals()
+        yield from self.kept_views()
         for verb in Verb:
             made, proposal = self.plan(verb), self.proposal(verb)
             yield f"{verb.words} prod?", answers.card(proposal, made, changed=False)
@@ -391,8 +421,12 @@ class World:
         yield "what /tml understands", answers.usages()
         yield "left as it is", answers.dismissed()
         left = [Leftover(Ref(Kind.POD, self.word), self.word), Leftover(Claim.ref_of(self.word), "op-gone00")] * 12
-        yield "snapshot sets of prod", snapshots.sets("prod", self.kept() * 9, LATER, "ml550", left)
-        yield "snapshot sets of prod", snapshots.sets("prod", [], LATER, "ml550", left)
+        lead = "Snapshot sets and kept volumes of prod"
+        several = tuple(
+            replace(one, content=replace(one.content, id=f"op-{at:06}")) for at, one in enumerate(self.kept() * 9)
+        )
+        yield lead, kept.kept("prod", replace(self.kept_records(), sets=several), LATER, "ml550", left)
+        yield lead, kept.kept("prod", Records(), LATER, "ml550", left)
         for back_up in (True, False, None):
             ended = replace(self.failed(Verb.VERIFY, error=self.word, back_up=back_up), phase="clean")
             yield "FAILED to verify prod", operation.thread(ended, [recorded(9, "finished", {})]) or {}
@@ -468,6 +502,7 @@ class World:
         said = [
             errors.NothingFound, errors.CountsUnknown, errors.Unsafe, errors.MissingRights, errors.NotAllowed,
             errors.NotUnderstood, Undecided, errors.AlreadyThere, errors.Refused,
+            errors.NothingToPurge, errors.PurgeVoid, NoSuchSet,
         ]  # fmt: skip
         return [
             *(kind(f"No: {self.word}") for kind in said),
@@ -486,8 +521,62 @@ class World:
             errors.HalfRemoved(self.stop_that_removed()),
             errors.NothingToRestore(f"No: {self.word}"),
             errors.NothingToVerify(f"No: {self.word}"),
+            *(NothingToExtend(one) for one in (None, *self.notices())),
             *self.refusals_of_approvals(),
         ]
+
+    def notices(self) -> list[Notice]:
+        """A notice in each of its states."""
+        told = Notice("no-000001", "prod", "op-delete", values.OPS, values.NOW, LATER, held=self.word)
+        ended = {"ended_at": LATER}
+        return [
+            told,
+            replace(told, state=NoticeState.EXTENDED, kept_until=LATER, person=values.ALICE, **ended),
+            replace(told, state=NoticeState.BEGUN, operation="op-purge0", **ended),
+            replace(told, state=NoticeState.VOID, **ended),
+        ]
+
+    def notice_entries(self) -> list[Recorded]:
+        told: list[tuple[str, Any]] = [
+            ("notice", {"delete": "op-delete", "due_at": LATER, "volumes": self.gone().volumes}),
+            ("notice-held", {"why": self.word}),
+            ("notice-extended", {"until": LATER}),
+            ("notice-begun", {"operation": "op-purge0", "delete": "op-delete"}),
+            ("notice-void", {"why": "restored"}),
+            ("notice-void", {"why": "gone"}),
+        ]
+        return [recorded(seq, kind, to_plain(data)) for seq, (kind, data) in enumerate(told, 1)]
+
+    def kept_records(self) -> Records:
+        """A pinned set, one that is not, what failed and what a delete kept."""
+        taker = self.done(Verb.SNAPSHOT)
+        members = tuple(Snapshot(f"s-{n}", "uid", self.word, "op-1", size=1) for n in range(self.claims))
+        saved = [
+            SnapshotSet(one, Temperature.HOT, Ending.RUNNING, values.NOW, members, (), "sha")
+            for one in ("op-000001", "op-000002")
+        ]
+        removal = self.removal()
+        keeping = Keeping(removal.id, LATER, timedelta(days=7))
+        failed = self.failed(Verb.SNAPSHOT, snapshots=members)
+        return Records(
+            sets=tuple(Kept(one, taker) for one in saved),
+            pins={"op-000001": Pin("op-000001", values.ALICE, values.NOW)},
+            failed=(failed, self.failed(Verb.SNAPSHOT)),
+            volumes=(KeptVolumes(removal, keeping), KeptVolumes(removal, replace(keeping, keeps=None))),
+        )
+
+    def kept_views(self) -> Iterator[tuple[str, Message]]:
+        lead = "Snapshot sets and kept volumes of prod"
+        yield lead, kept.kept("prod", Records(), LATER)
+        yield lead, kept.kept("prod", self.kept_records(), LATER)
+        for one in self.notices():
+            yield kept.headline(one), kept.notice_live(one, self.notice_entries())
+            yield kept.headline(one), kept.notice_bare(one)
+            if one.kept_until:
+                yield "The volumes of prod are kept longer", kept.kept_longer(one)
+            told = kept.notice_thread(one, self.notice_entries())
+            assert told
+            yield ":pause_button: not begun", told
 
     def refusals_of_approvals(self) -> list[errors.Refused]:
         asked, approved = self.approval(), self.approval(ApprovalState.APPROVED)

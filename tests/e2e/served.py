@@ -114,5 +114,5 @@ class Tripwire(list[Any]):
 
 if __name__ == "__main__":
     configure_logging()
-    timing = Timing(FAST.pace, FAST.watch_seconds, SHORT_LEASE, ping=0.5)
+    timing = Timing(FAST.pace, FAST.watch_seconds, SHORT_LEASE, ping=0.5, look=0.3)
     run_until_told(serving_forever(load_settings(Path(sys.argv[1]), os.environ), timing))

@@ -19,7 +19,13 @@ from storage.database import open_database
 FAST = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=0.6, rest=0.1)
 SCALE = 0.002
 PATIENCE = 20.0
-LAST_WORDS = {"Deleted": "*Kept*", "Restored in place": "the set of before is", "FAILED to delete": "*Go on with*"}
+LAST_WORDS = {
+    "Purged": "*Purged*",
+    "FAILED to purge": "*Go on with*",
+    "Deleted": "*Kept*",
+    "Restored in place": "the set of before is",
+    "FAILED to delete": "*Go on with*",
+}
 """With what the thread of an operation ends, where that is not the table of its volumes."""
 
 

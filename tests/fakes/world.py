@@ -11,6 +11,7 @@ from lifecycle.execution import SCRATCHING
 from lifecycle.model import (
     Action,
     Claim,
+    Content,
     Difference,
     Discovery,
     Exit,
@@ -78,6 +79,9 @@ class World:
     """A piece of each capture never appears."""
     snapshot_classes: tuple[SnapshotClass, ...] | None = None
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    behind: dict[str, Content] = field(default_factory=dict)
+    never_reclaimed: set[str] = field(default_factory=set)
+    """Volumes and contents whose storage does not let go."""
     cuts: dict[str, str] = field(default_factory=dict)
     """By the handle of a snapshot: what was on its volume when it was cut."""
     sources: dict[str, str] = field(default_factory=dict)
@@ -122,16 +126,27 @@ class World:
         return replace(
             seen,
             volumes=tuple(volume for name, volume in self.volumes.items() if name in named),
-            parts=tuple(part for ref, part in self.parts.items() if ref in refs),
+            parts=self._pieces(goal) if goal.purging else tuple(one for ref, one in self.parts.items() if ref in refs),
             snapshots=self._snapshots_of(goal),
+            contents=tuple(self.behind.values()) if goal.purging else (),
             capture=f"sha256-{source}" if source in self.captures and not self.torn else "",
         )
 
     def _snapshots_of(self, goal: Goal) -> tuple[Snapshot, ...]:
         members = goal.cutting.members if goal.cutting else ()
-        taken = [name_of(goal.mark, member.claim) for member in members]
-        found = (self.snapshots.get(name) for name in (*taken, *(clone.snapshot for clone in goal.clones)))
+        names = [name_of(goal.mark, member.claim) for member in members]
+        names += [clone.snapshot for clone in goal.clones]
+        if goal.purging:
+            names += sorted({one.snapshot for one in goal.purging.doomed} | {one.name for one in goal.purging.guard})
+        found = (self.snapshots.get(name) for name in names)
         return tuple(one for one in found if one)
+
+    def _pieces(self, goal: Goal) -> tuple[Part, ...]:
+        """Each capture is one Secret here."""
+        assert goal.purging
+        return tuple(
+            Part(piece_of(one), f"uid-capture-{one}", one) for one in self.captures if one in goal.purging.captures
+        )
 
     def mounting(self, claim: str) -> tuple[str, ...]:
         """The pods that mount it: <template>-<set>-<ordinal> is the claim of <set>-<ordinal>."""
@@ -169,6 +184,8 @@ class World:
             return self._cut(step.ref.name, goal)
         if step.action is Action.OVERWRITE:
             self._overwrite(step.ref, goal, epoch)
+        if step.action is Action.RELEASE:
+            self._release(step.ref.name)
         elif step.ref.kind is Kind.VOLUME:
             self._patch_volume(step, goal)
         elif step.action is Action.REMOVE:
@@ -186,8 +203,17 @@ class World:
                 return self.claims[ref.name].uid if ref.name in self.claims else ""
             case Kind.VOLUME:
                 return self.volumes[ref.name].uid if ref.name in self.volumes else ""
+            case Kind.SNAPSHOT:
+                return self.snapshots[ref.name].uid if ref.name in self.snapshots else ""
+            case Kind.CONTENT:
+                return self.behind[ref.name].uid if ref.name in self.behind else ""
+            case _ if capture := self._capture_in(ref):
+                return f"uid-capture-{capture}"
             case _:
                 return self.parts[ref].uid if ref in self.parts else ""
+
+    def _capture_in(self, ref: Ref) -> str | None:
+        return next((one for one in self.captures if piece_of(one) == ref), None)
 
     def _scale(self, step: Step, goal: Goal, epoch: int) -> None:
         state = self.states[step.ref]
@@ -217,6 +243,15 @@ class World:
             for name in [name for name, claim in self.claims.items() if self.states[ref].uid in claim.goes_with]:
                 self.claims[name] = replace(self.claims[name], status=Claim.TERMINATING)
             del self.states[ref]
+        elif ref.kind is Kind.SNAPSHOT:
+            content = self.behind.get(self.snapshots[ref.name].content)
+            assert content is None or content.policy == "Delete", f"{ref} goes, and its bytes stay"
+            self.snapshots[ref.name] = replace(self.snapshots[ref.name], deleting=True, is_ready=False)
+        elif ref.kind is Kind.CONTENT:
+            assert self.behind[ref.name].policy == "Delete", f"{ref} goes, and its bytes stay"
+            self.behind[ref.name] = replace(self.behind[ref.name], deleting=True)
+        elif capture := self._capture_in(ref):
+            del self.captures[capture]
         else:
             del self.parts[ref]
 
@@ -234,6 +269,7 @@ class World:
         if there is None or there.uid != step.uid:
             raise Gone(f"{name} is gone")
         self.snapshots[name] = replace(there, policy=Volume.RETAIN)
+        self.behind[there.content] = replace(self.behind[there.content], policy=Volume.RETAIN)
         return there.uid
 
     def _overwrite(self, ref: Ref, goal: Goal, epoch: int) -> None:
@@ -246,6 +282,11 @@ class World:
             self.parts[ref] = replace(self.parts[ref], written_by=goal.mark, made_by=goal.source)
         self.differences.pop(ref, None)
 
+    def _release(self, name: str) -> None:
+        content = self.behind[name] = replace(self.behind[name], policy="Delete")
+        if there := self.snapshots.get(content.snapshot):
+            self.snapshots[there.name] = replace(there, policy="Delete")
+
     def _patch_volume(self, step: Step, goal: Goal) -> None:
         volume = self.volumes[step.ref.name]
         match step.action:
@@ -256,6 +297,12 @@ class World:
                 volume = replace(volume, policy=Volume.RETAIN, kept_by=goal.mark, policy_before=before)
             case Action.REBIND:
                 volume = replace(volume, claim_uid="", phase="Available")
+            case Action.GIVE_UP:
+                assert volume.phase == "Released", f"{volume.name} is given up, and it is {volume.phase}"
+                namesake = self.claims.get(volume.claim)
+                is_free = namesake is None or namesake.volume not in ("", volume.name)
+                assert is_free, f"{volume.name} is given up under its claim"
+                volume = replace(volume, policy=volume.policy_before, kept_by="", policy_before="")
             case _:
                 volume = replace(volume, policy=volume.policy_before, kept_by="", policy_before="")
         self.volumes[volume.name] = volume
@@ -304,6 +351,7 @@ class World:
         moves: list[Callable[[], None]] = [partial(self._move_workload, ref, before) for ref in before]
         moves += [self._reap_claims, self._bind_claims, self._reclaim_volumes, self._cut_snapshots]
         moves += [self.scratch.move]
+        moves += [self._remove_snapshots]
         if chance:
             moves = chance.sample(moves, chance.randint(1, len(moves)))
         for move in moves:
@@ -353,7 +401,7 @@ class World:
         uids = {claim.uid for claim in self.claims.values()}
         for name, volume in list(self.volumes.items()):
             if volume.claim_uid and volume.claim_uid not in uids:
-                if volume.is_retained:
+                if volume.is_retained or name in self.never_reclaimed:
                     self.volumes[name] = replace(volume, phase="Released")
                 else:
                     del self.volumes[name], self.data[name]
@@ -370,9 +418,23 @@ class World:
                 self.pods_at_cut.add(sum(len(state.pods) for state in self.states.values()))
                 self.cuts[one.uid] = self.data[self.claims[one.claim].volume]
                 content = {"content": f"snapcontent-{one.uid}", "handle": one.uid, "driver": "csi", "policy": "Delete"}
+                made = content["content"]
+                self.behind[made] = Content(made, f"uid-{made}", "Delete", name, one.uid, one.uid, "csi")
                 self.snapshots[name] = replace(one, cut_at=values.NOW, **content)
             elif one.cut_at and not one.is_ready and one.claim not in self.never_uploaded:
                 self.snapshots[name] = replace(one, is_ready=True, size=1 << 30)
+
+    def _remove_snapshots(self) -> None:
+        """A snapshot goes, then its content where that lets its bytes go."""
+        for name, one in list(self.snapshots.items()):
+            if one.deleting:
+                del self.snapshots[name]
+                if (behind := self.behind.get(one.content)) and behind.policy == "Delete":
+                    self.behind[behind.name] = replace(behind, deleting=True)
+        for name, content in list(self.behind.items()):
+            if content.deleting and content.snapshot not in self.snapshots and name not in self.never_reclaimed:
+                del self.behind[name]
+                self.cuts.pop(content.handle, None)
 
     def _volume_for(self, claim: Claim) -> Volume | None:
         """The one it names, one that is reserved for it, one that is anybody's, or a new one for a pod that waits."""
@@ -386,3 +448,8 @@ class World:
         name = f"pvc-{self.new_uid('new')}"
         self.data[name] = self.cuts[self.sources[claim.uid]] if claim.uid in self.sources else "empty"
         return Volume(name, f"uid-{name}", "Delete", storage_class=claim.storage_class, driver=values.CSI, is_csi=True)
+
+
+def piece_of(operation: str) -> Ref:
+    """The Secret that is the operation's capture."""
+    return Ref(Kind.SECRET, f"tml-bot-capture-{operation}-0")

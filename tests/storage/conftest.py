@@ -17,6 +17,7 @@ from storage.journal import DatabaseJournal
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import Proposals
+from storage.retention import Retention
 from storage.snapshots import SnapshotSets
 from tests.fakes import values
 from tests.fakes.values import planned
@@ -50,6 +51,7 @@ class Store:
         self.journal = DatabaseJournal(self.database, self.clock)
         self.audit = AuditLog(self.database, self.clock)
         self.sets = SnapshotSets(self.database)
+        self.retention = Retention(self.database, self.clock)
         self.messages = Messages(self.database)
         self.proposals = Proposals(self.database, self.clock)
         self.approvals = Approvals(self.database, self.clock)

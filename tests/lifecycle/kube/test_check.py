@@ -123,7 +123,7 @@ async def test_who_has_no_right_to_run_it_is_told_at_once_which_it_is(
 async def test_its_rights_are_asked_for_where_it_is_configured_and_what_runs_it_is_meant(
     api: KubernetesSandbox, open_door: OpenDoor, verb: Verb
 ) -> None:
-    files = ("role", "remove", "snapshot", "verify", "delete")
+    files = ("role", "remove", "snapshot", "verify", "delete", "purge")
     every = [rule for name in files for kind in ("Role", "ClusterRole") for rule in rules(f"{name}.yaml", kind)]
     api.server.tokens["few"] = Identity("few", tuple(Role.of(rule) for rule in every))
     door = await open_door("few")

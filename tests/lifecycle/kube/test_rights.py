@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, RESTORING, SNAPSHOTTING, VERIFYING, for_verb
+from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, PURGING, RESTORING, SNAPSHOTTING, VERIFYING, for_verb
 from lifecycle.model import Verb
 from lifecycle.ports import Right
 from sandbox.kubernetes import KubernetesSandbox
@@ -34,8 +34,9 @@ WIDER = {
     "snapshot.yaml": {*SNAPSHOTTING} - {*NEEDED},
     "verify.yaml": {*VERIFYING} - {*SNAPSHOTTING},
     "delete.yaml": {*DELETING, *RESTORING} - {*SNAPSHOTTING},
+    "purge.yaml": {*PURGING} - {*DELETING, *RESTORING},
 }
-"""Each file grants what role.yaml and snapshot.yaml do not."""
+"""Each file grants what role.yaml and snapshot.yaml do not; purge.yaml nothing that delete.yaml does either."""
 
 
 @pytest.mark.parametrize(("name", "wanted"), WIDER.items(), ids=list(WIDER))

@@ -1,0 +1,219 @@
+"""What may go of a cluster as it is now, and the housekeeper who lets it go when its time is over."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.settings import ClusterSettings
+from lifecycle.decide import phases_of, purge
+from lifecycle.decide.purge import SetRecord, Stock
+from lifecycle.errors import ClusterBusy, ClusterError, NothingToPurge, PurgeVoid
+from lifecycle.model import BOT, Observed, Place, Snapshot, Verb
+from lifecycle.operation import Operation, State
+from lifecycle.plan import Plan, plan_of_return
+from lifecycle.ports import Cluster
+from lifecycle.retention import Held, Quality, Verdict, clearable, stale
+from lifecycle.snapshots import name_of
+from storage.database import StorageError
+from storage.operations import IdTaken, Operations
+from storage.retention import KeptVolumes, Records, Retention
+
+log = structlog.get_logger(__name__)
+
+REST = timedelta(days=1)
+"""How long a purge of sets that failed is not begun again by itself."""
+
+
+def stock_of(records: Records) -> Stock:
+    """What the records say is kept, as the decisions know it."""
+    needed = {one.delete.id: "the volumes that its delete kept are not purged yet" for one in records.volumes}
+    if records.last_way_back:
+        needed[records.last_way_back] = "the deleted cluster's way back"
+    for identity in records.restoring:
+        needed.setdefault(identity, "a restore from it has not come to its end")
+    recorded = (
+        SetRecord(one.content.id, one.content.taken_at, one.content.members, pinned=one.content.id in records.pins)
+        for one in records.sets
+    )
+    failed = (SetRecord(one.id, one.ended_at or one.begun_at, _left_by(one), failed=True) for one in records.failed)
+    return Stock(
+        (*recorded, *failed), tuple(one.delete for one in records.volumes), needed, records.last_way_back or ""
+    )
+
+
+def _left_by(failed: Operation) -> tuple[Snapshot, ...]:
+    """What it may have left: nobody recorded more than the names."""
+    members = failed.goal.cutting.members if failed.goal.cutting else ()
+    return tuple(Snapshot(name_of(failed.id, one.claim), "", one.claim, failed.id) for one in members)
+
+
+Rule = Callable[[Stock, Observed, datetime], tuple[Sequence[str], Verdict]]
+"""Which deletes' volumes and which sets are to go."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Looks at what is kept of one cluster."""
+
+    name: str
+    settings: ClusterSettings
+    cluster: Cluster
+    retention: Retention
+
+    async def plan_by_hand(self) -> Plan:
+        """All that a person may have purged now. Raises NothingToPurge."""
+        return await self._plan(await self.retention.of(self.name), self._all)
+
+    async def plan_of_volumes(self, records: Records, delete: str) -> Plan:
+        """The volumes that this delete kept. Raises NothingToPurge."""
+        return await self._plan(records, lambda *_: ([delete], Verdict()))
+
+    async def plan_of_sets(self, records: Records) -> Plan:
+        """The sets that the configuration lets go. Raises NothingToPurge."""
+        return await self._plan(records, self._stale)
+
+    async def _plan(self, records: Records, rule: Rule) -> Plan:
+        stock = stock_of(records)
+        if not (stock.sets or stock.deletes):
+            raise NothingToPurge("Nothing is kept, so nothing can go.")
+        observed = await self.cluster.picture(purge.draft(stock))
+        deletes, sets = rule(stock, observed, await self.retention.moment())
+        return plan_of_return(purge.goal(stock, observed, deletes, sets), self.cluster.target, observed)
+
+    def _all(self, stock: Stock, observed: Observed, now: datetime) -> tuple[Sequence[str], Verdict]:
+        sets = clearable(purge.held(stock, observed), self.settings.retention, stock.needed, now)
+        return [one.id for one in stock.deletes], sets
+
+    def _stale(self, stock: Stock, observed: Observed, now: datetime) -> tuple[Sequence[str], Verdict]:
+        return [], stale(purge.held(stock, observed), self.settings.retention, stock.needed, now)
+
+    def may_be_stale(self, records: Records, now: datetime) -> bool:
+        """Whether any set could go, were all of them good: else the cluster need not be asked."""
+        stock = stock_of(records)
+        all_good = [
+            Held(one.id, one.taken_at, Quality.FAILED if one.failed else Quality.GOOD, one.pinned) for one in stock.sets
+        ]
+        return bool(stale(all_good, self.settings.retention, stock.needed, now).goes)
+
+
+@dataclass(frozen=True)
+class Housekeeper:
+    """Announces, and begins what is due; whoever has the cluster's slot goes first."""
+
+    keepers: Mapping[str, Keeper]
+    operations: Operations
+    retention: Retention
+    starter: Callable[[Operation], None]
+    new_id: Callable[[str], str]
+
+    async def look(self) -> tuple[datetime, ...]:
+        """Do what is due in every cluster; when there is something to do next, as far as that is known."""
+        found = await asyncio.gather(*(self._safely(keeper) for keeper in self.keepers.values()))
+        return tuple(moment for moments in found for moment in moments)
+
+    async def _safely(self, keeper: Keeper) -> list[datetime]:
+        """A cluster that is away keeps no other waiting."""
+        try:
+            return await self._look(keeper)
+        except ClusterError as error:
+            log.warning("what is kept could not be looked at", cluster=keeper.name, reason=str(error))
+        except StorageError:
+            log.exception("what is kept could not be looked up; the next look tries again", cluster=keeper.name)
+        return []
+
+    async def _look(self, keeper: Keeper) -> list[datetime]:
+        await self.retention.void_overtaken(keeper.name)
+        records = await self.retention.of(keeper.name)
+        for kept in records.volumes:
+            place = Place(kept.delete.place.team, keeper.settings.channel)
+            await self.retention.announce(kept, place, self.new_id)
+        records, now = await self.retention.of(keeper.name), await self.retention.moment()
+        if await self.operations.running_on(keeper.name) is None:
+            due = next((kept for kept in records.volumes if kept.keeping.is_due(now)), None)
+            begun = due is not None and await self._purge_volumes(keeper, records, due)
+            if not begun and await self._lets_sets_go(keeper, records, now):
+                await self._purge_sets(keeper, records)
+        return [kept.keeping.next_moment for kept in records.volumes if kept.keeping.next_moment]
+
+    async def _purge_volumes(self, keeper: Keeper, records: Records, kept: KeptVolumes) -> bool:
+        """Whether it has begun; what keeps it from beginning is told in the notice's thread."""
+        assert kept.notice
+        try:
+            if missing := await keeper.cluster.missing_rights(Verb.PURGE):
+                names = ", ".join(str(right) for right in missing)
+                await self.retention.hold(kept.notice, f"missing rights: {names} (see deploy/rbac/purge.yaml)")
+                return False
+            made = await keeper.plan_of_volumes(records, kept.delete.id)
+        except NothingToPurge as why:
+            await self.retention.hold(kept.notice, str(why))
+            return False
+        if not (made.goal.volumes or made.goal.parts):
+            await self.retention.settle(kept)
+            return False
+        notice = kept.notice
+
+        async def record(operation: Operation) -> Operation:
+            return await self.retention.begin(notice, operation, made)
+
+        reason = f"kept since {kept.keeping.removed_at:%Y-%m-%d %H:%M} UTC, and announced"
+        return await self._begin(keeper, made, notice.place, reason, record)
+
+    async def _lets_sets_go(self, keeper: Keeper, records: Records, now: datetime) -> bool:
+        if not keeper.settings.retention.removes or not keeper.may_be_stale(records, now):
+            return False
+        last = await self.operations.latest(keeper.name, Verb.PURGE, State.FAILED)
+        return last is None or last.ended_at is None or now - last.ended_at >= REST
+
+    async def _purge_sets(self, keeper: Keeper, records: Records) -> bool:
+        if missing := await keeper.cluster.missing_rights(Verb.PURGE):
+            log.warning("sets cannot be purged", cluster=keeper.name, missing=[str(right) for right in missing])
+            return False
+        try:
+            made = await keeper.plan_of_sets(records)
+        except NothingToPurge:
+            return False
+        team = next((one.operation.place.team for one in records.sets), "")
+
+        async def record(operation: Operation) -> Operation:
+            return await self.operations.begin(operation, made)
+
+        why = "no longer kept by the retention of snapshot sets"
+        return await self._begin(keeper, made, Place(team, keeper.settings.channel), why, record)
+
+    async def _begin(
+        self,
+        keeper: Keeper,
+        made: Plan,
+        place: Place,
+        why: str,
+        record: Callable[[Operation], Awaitable[Operation]],
+    ) -> bool:
+        """False where somebody was faster, or needs again what was to go: the next look decides anew."""
+        try:
+            operation = await record(await self._operation(keeper, made, place, why))
+        except (ClusterBusy, PurgeVoid, IdTaken) as reason:
+            log.info("a purge gives way", cluster=keeper.name, reason=str(reason))
+            return False
+        self.starter(operation)
+        return True
+
+    async def _operation(self, keeper: Keeper, made: Plan, place: Place, why: str) -> Operation:
+        identity = self.new_id("op")
+        return Operation(
+            id=identity,
+            verb=Verb.PURGE,
+            cluster=keeper.name,
+            target=keeper.cluster.target,
+            requester=BOT,
+            place=Place(place.team, place.channel),
+            goal=made.goal.marked(identity),
+            phase=phases_of(made.goal)[0].name,
+            begun_at=await self.retention.moment(),
+            reason=why,
+            command=f"purge {keeper.name}",
+            expected=await self.operations.usual_seconds(keeper.name, Verb.PURGE, made.step_keys),
+            limits={name: int(limit.total_seconds()) for name, limit in keeper.settings.deadlines.items()},
+        )

@@ -1,0 +1,178 @@
+"""What a purge looks at and writes: each write reads its object, and whatever could still need it, right before.
+
+Each is a JSON Patch of, or a delete at, the version that was just read, so that nothing that changed since goes.
+"""
+
+from collections.abc import Iterable
+
+from lifecycle.errors import Conflict, Gone, Invalid
+from lifecycle.kube import paths, pieces, read, volumes
+from lifecycle.kube.answers import Json
+from lifecycle.kube.door import Door
+from lifecycle.kube.patch import ANNOTATIONS, Patch, as_read, entry, removal, setting, test
+from lifecycle.kube.paths import Resource
+from lifecycle.kube.read import KEPT_BY, POLICY_BEFORE
+from lifecycle.kube.snapshots import POLICY as DELETION_POLICY
+from lifecycle.model import Claim, Content, Kind, Part, Ref, Step, Volume
+from lifecycle.retention import Doomed, Purging
+
+DELETE = "Delete"
+
+
+def content(found: Json, namespace: str) -> Content:
+    """``snapshot`` and ``snapshot_uid`` are empty where it is of another namespace."""
+    spec = read.spec_of(found)
+    named = spec.get("volumeSnapshotRef") or {}
+    is_ours = named.get("namespace") == namespace
+    return Content(
+        name=read.name_of(found),
+        uid=read.uid_of(found),
+        policy=str(spec.get("deletionPolicy", "")),
+        snapshot=str(named.get("name", "")) if is_ours else "",
+        snapshot_uid=str(named.get("uid") or "") if is_ours else "",
+        handle=str(read.status_of(found).get("snapshotHandle", "")),
+        driver=str(spec.get("driver", "")),
+        deleting=read.is_deleting(found),
+    )
+
+
+def contents(purging: Purging, namespace: str, found: Iterable[Json]) -> tuple[Content, ...]:
+    """Those that the purge names, or that name one of its snapshots."""
+    names = {one.content for one in purging.doomed if one.content}
+    snapshots = {one.snapshot for one in purging.doomed}
+    seen = (content(one, namespace) for one in found)
+    return tuple(sorted((one for one in seen if one.name in names or one.snapshot in snapshots), key=_name))
+
+
+def _name(one: Content) -> str:
+    return one.name
+
+
+def claims(wanted: Iterable[Volume], found: Iterable[Json]) -> tuple[Claim, ...]:
+    """Every claim that has the name of one of the volumes' claims, or names one of the volumes."""
+    names = {one.claim for one in wanted}
+    behind = {one.name for one in wanted}
+    seen = map(read.claim, found)
+    return tuple(one for one in seen if one.name in names or one.volume in behind)
+
+
+def pieces_of(purging: Purging, secrets: Iterable[Json]) -> tuple[Part, ...]:
+    """The Secrets of the captures; ``made_by`` is the operation that took it."""
+    found = [
+        Part(Ref(Kind.SECRET, read.name_of(one)), read.uid_of(one), operation)
+        for one in secrets
+        for operation in purging.captures
+        if pieces.is_of(one, operation)
+    ]
+    return tuple(sorted(found, key=lambda part: part.ref))
+
+
+def doomed(purging: Purging | None, ref: Ref) -> Doomed:
+    """Raises Invalid for what no purge of this goal is about."""
+    for one in purging.doomed if purging else ():
+        if ref in one.refs:
+            return one
+    raise Invalid(f"{ref} is none of the snapshots of this purge")
+
+
+async def snapshot_of(door: Door, namespace: str, one: Doomed) -> Json | None:
+    """The VolumeSnapshot with this uid and the bot's own mark; None where there is none of that name.
+
+    Raises Conflict for another one: nothing that it could need is touched.
+    """
+    try:
+        found = await door.get(paths.one_of(Resource.SNAPSHOTS, namespace, one.snapshot))
+    except Gone:
+        return None
+    if read.uid_of(found) != one.snapshot_uid or read.made_by(found) != one.set:
+        raise Conflict(f"volumesnapshot/{one.snapshot} is another one now, or not of {one.set}")
+    bound = read.status_of(found).get("boundVolumeSnapshotContentName") or ""
+    if bound and bound != one.content:
+        raise Conflict(f"volumesnapshot/{one.snapshot} is bound to {bound}, not to {one.content or 'nothing'}")
+    return found
+
+
+async def content_of(door: Door, namespace: str, one: Doomed) -> Json | None:
+    """The content with this uid, of this snapshot and of these bytes; None where it is gone. Raises Conflict."""
+    if not one.content_uid:
+        return None
+    try:
+        found = await door.get(paths.one_of(Resource.SNAPSHOT_CONTENTS, namespace, one.content))
+    except Gone:
+        return None
+    seen = content(found, namespace)
+    if seen.uid != one.content_uid or (seen.snapshot, seen.handle) != (one.snapshot, one.handle):
+        raise Conflict(f"volumesnapshotcontent/{one.content} is another one now, or of another snapshot")
+    if one.snapshot_uid and seen.snapshot_uid != one.snapshot_uid:
+        raise Conflict(f"volumesnapshotcontent/{one.content} is not of volumesnapshot/{one.snapshot}")
+    return found
+
+
+async def require_unused(door: Door, namespace: str, one: Doomed) -> None:
+    """Raises Conflict where a claim is being made from the snapshot right now."""
+    answer = await door.get(paths.all_of(Resource.CLAIMS, namespace))
+    for claim in answer.get("items") or []:
+        spec = read.spec_of(claim)
+        source = spec.get("dataSourceRef") or spec.get("dataSource") or {}
+        is_from_it = (source.get("kind"), source.get("name")) == ("VolumeSnapshot", one.snapshot)
+        if is_from_it and read.status_of(claim).get("phase") != "Bound":
+            raise Conflict(f"claim {read.name_of(claim)} is being restored from volumesnapshot/{one.snapshot}")
+
+
+def release(step: Step, found: Json) -> Patch:
+    """An empty patch where its bytes go with it already."""
+    if read.uid_of(found) != step.uid:
+        raise Gone(f"{step.ref} was replaced by another object of the same name")
+    if read.spec_of(found).get("deletionPolicy") == DELETE:
+        return []
+    return [*as_read(found, step.uid), setting(DELETION_POLICY, DELETE)]
+
+
+def require_released(found: Json | None, one: Doomed) -> None:
+    """Raises Conflict where the bytes would stay in the storage with nothing left that names them."""
+    if found is not None and read.spec_of(found).get("deletionPolicy") != DELETE:
+        raise Conflict(f"volumesnapshotcontent/{one.content} keeps its bytes still")
+
+
+def give_up(step: Step, found: Json, namespace: str, frozen: Volume) -> Patch:
+    """The reclaim policy of before, and no note left; an empty patch where that is so.
+
+    Raises Conflict where it is not Released, or another's: it is somebody's again.
+    """
+    notes, named = read.annotations_of(found), read.spec_of(found).get("claimRef") or {}
+    seen = volumes.volume(found, namespace)
+    if not seen.kept_by and seen.policy == frozen.policy_before:
+        return []
+    if (seen.kept_by, seen.policy_before) != (frozen.kept_by, frozen.policy_before):
+        raise Conflict(f"{step.ref} is not kept by {frozen.kept_by} any more")
+    if seen.phase != "Released" or (seen.claim, seen.claim_uid) != (frozen.claim, frozen.claim_uid):
+        raise Conflict(f"{step.ref} is {seen.phase}, for {named.get('name', 'no claim')}: it is not given up")
+    if seen.handle != frozen.handle:
+        raise Conflict(f"{step.ref} is of other bytes than it was")
+    return [
+        *as_read(found, step.uid),
+        test("/spec/claimRef/uid", frozen.claim_uid),
+        test(entry(ANNOTATIONS, KEPT_BY), frozen.kept_by),
+        setting(volumes.POLICY, frozen.policy_before),
+        *(removal(entry(ANNOTATIONS, key)) for key in (KEPT_BY, POLICY_BEFORE) if key in notes),
+    ]
+
+
+async def require_no_claim(door: Door, namespace: str, volume: Volume) -> None:
+    """Raises Conflict where a claim of the name is there again and names no other volume."""
+    try:
+        found = read.claim(await door.get(paths.of(Claim.ref_of(volume.claim), namespace)))
+    except Gone:
+        return
+    if found.volume not in ("", volume.name):
+        return
+    raise Conflict(f"a claim {volume.claim} is there again, so {volume.name} is not given up")
+
+
+def named_of(purging: Purging | None) -> frozenset[str]:
+    """The VolumeSnapshots that a purge looks at."""
+    return (
+        frozenset()
+        if purging is None
+        else frozenset((*(one.snapshot for one in purging.doomed), *(one.name for one in purging.guard)))
+    )

@@ -1,0 +1,190 @@
+"""What is kept, for how long, and why: functions of the records and of now."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from lifecycle.model import Kind, Ref, Snapshot
+
+NOTICE = timedelta(days=1)
+"""How long before a purge the channel is told of it."""
+KEEP_VOLUMES = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which snapshot sets stay: the newest so many good ones, and those younger than so many days.
+
+    Where both are given a set stays that either of them keeps; where neither is, all stay.
+    """
+
+    keep_last: int | None = None
+    keep_days: int | None = None
+
+    @property
+    def removes(self) -> bool:
+        return self.keep_last is not None or self.keep_days is not None
+
+
+class Quality(StrEnum):
+    """Of a set, as it is seen now."""
+
+    GOOD = "good"
+    """Every snapshot of it is there, ready and kept."""
+    BAD = "bad"
+    """It was good once."""
+    FAILED = "failed"
+    """It was never good: snapshots that a failed operation left."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A set, as far as the rule has to know it; ``id`` is that of the operation that took it."""
+
+    id: str
+    taken_at: datetime
+    quality: Quality
+    pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``stays`` says why, by the id of the set."""
+
+    goes: tuple[str, ...] = ()
+    stays: Mapping[str, str] = field(default_factory=dict)
+
+
+def stale(sets: Iterable[Held], policy: Policy, needed: Mapping[str, str], now: datetime) -> Verdict:
+    """Which sets go, oldest first. ``needed`` are those that something needs still, with what that is."""
+    ordered = sorted(sets, key=lambda one: (one.taken_at, one.id))
+    stays: dict[str, str] = {}
+    for one in ordered:
+        newer = [other for other in ordered[ordered.index(one) + 1 :] if other.quality is Quality.GOOD]
+        if why := _why_it_stays(one, newer, policy, needed, now):
+            stays[one.id] = why
+    return Verdict(tuple(one.id for one in ordered if one.id not in stays), stays)
+
+
+def _why_it_stays(
+    one: Held, newer: Sequence[Held], policy: Policy, needed: Mapping[str, str], now: datetime
+) -> str | None:
+    if one.pinned:
+        return "pinned"
+    if one.id in needed:
+        return needed[one.id]
+    if not newer:
+        return "the newest good set" if one.quality is Quality.GOOD else "there is no newer good set"
+    if not policy.removes:
+        return "no retention of sets is configured"
+    if policy.keep_last is not None and len(newer) < policy.keep_last:
+        return f"one of the newest {policy.keep_last}"
+    if policy.keep_days is not None and now - one.taken_at < timedelta(days=policy.keep_days):
+        return f"younger than {policy.keep_days} days"
+    return None
+
+
+def clearable(sets: Sequence[Held], policy: Policy, needed: Mapping[str, str], now: datetime) -> Verdict:
+    """What a person may have removed: what is stale, and what failed sets left as soon as a newer one is good."""
+    usual = stale(sets, policy, needed, now)
+    failed = {one.id for one in sets if one.quality is Quality.FAILED}
+    freed = {identity for identity in stale(sets, Policy(keep_last=1), needed, now).goes if identity in failed}
+    goes = {*usual.goes, *freed}
+    ordered = sorted(sets, key=lambda one: (one.taken_at, one.id))
+    return Verdict(
+        tuple(one.id for one in ordered if one.id in goes),
+        {identity: why for identity, why in usual.stays.items() if identity not in goes},
+    )
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """The volumes that a delete kept and nobody brought back: ``id`` is the delete's.
+
+    ``keeps`` is what its approved plan said, None where it said nothing of a purge. ``kept_until`` is what
+    *Keep longer* made of it, ``announced_for`` the moment that the channel was told of.
+    """
+
+    id: str
+    removed_at: datetime
+    keeps: timedelta | None
+    kept_until: datetime | None = None
+    announced_for: datetime | None = None
+
+    @property
+    def until(self) -> datetime | None:
+        """When they may go at the earliest; None: when a person says so."""
+        if self.keeps is None:
+            return None
+        return max(self.removed_at + self.keeps, self.kept_until or self.removed_at)
+
+    @property
+    def notice(self) -> timedelta:
+        """How long before: a day, or half the time where that is shorter."""
+        return min(NOTICE, (self.keeps or NOTICE * 2) / 2)
+
+    @property
+    def next_moment(self) -> datetime | None:
+        """When there is something to do about them next."""
+        if self.announced_for is not None:
+            return self.announced_for
+        return None if self.until is None else self.until - self.notice
+
+    def announcement(self, now: datetime) -> datetime | None:
+        """The moment to announce now: never less than the notice's time ahead, however late it is told."""
+        due = self.next_moment
+        if self.announced_for is not None or due is None or self.until is None or now < due:
+            return None
+        return max(self.until, now + self.notice)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether they may go without anybody's word: they were announced, and the time is over."""
+        return self.announced_for is not None and now >= self.announced_for
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A snapshot of a set that goes; a ``snapshot_uid`` or ``content`` that is empty is one that was not there."""
+
+    set: str
+    claim: str
+    snapshot: str
+    snapshot_uid: str = ""
+    content: str = ""
+    content_uid: str = ""
+    handle: str = ""
+    driver: str = ""
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """The objects that have to be gone."""
+        there = [Ref(Kind.SNAPSHOT, self.snapshot)] if self.snapshot_uid else []
+        return (*there, *([Ref(Kind.CONTENT, self.content)] if self.content_uid else []))
+
+
+@dataclass(frozen=True)
+class Purging:
+    """``deletes`` are the operations whose kept volumes go, ``sets`` those whose snapshots do.
+
+    ``guard`` is the newest set where one has to be good as long as it takes, as it was recorded.
+    """
+
+    deletes: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    doomed: tuple[Doomed, ...] = ()
+    guard: tuple[Snapshot, ...] = ()
+    captures: tuple[str, ...] = ()
+    """The operations whose capture goes, with the last that could be brought back with it."""
+    stays: Mapping[str, str] = field(default_factory=dict)
+    """What stays though it was looked at, in words, and why."""
+
+
+def is_intact(recorded: Sequence[Snapshot], seen: Mapping[str, Snapshot]) -> bool:
+    """Whether every snapshot of a set is there as it was recorded, ready and kept; ``seen`` by name."""
+    return bool(recorded) and all(
+        (now := seen.get(one.name)) is not None
+        and now.is_saved
+        and (now.uid, now.content, now.handle) == (one.uid, one.content, one.handle)
+        for one in recorded
+    )

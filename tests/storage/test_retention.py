@@ -1,0 +1,216 @@
+"""What is remembered of what is kept: notices that are told once, pins, and what makes a purge void."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.decide import delete, purge, restore
+from lifecycle.decide.purge import Stock
+from lifecycle.errors import ClusterBusy, PurgeVoid
+from lifecycle.model import BOT, Person, Place, Snapshot
+from lifecycle.operation import Goal, Operation, Outcome, State
+from lifecycle.retention import Purging
+from lifecycle.snapshots import Ending, SnapshotSet, Temperature
+from storage.retention import KeptVolumes, NoSuchSet, NothingToExtend, Notice, NoticeState
+from tests.fakes import values
+from tests.fakes.values import planned
+from tests.storage.conftest import Store, a_stop
+
+BOB = Person("T0TML", "U0BOB")
+OPS = Place("T0TML", "C0OPS")
+DAY = 24 * 3600.0
+WEEK = timedelta(days=7)
+
+
+def a_delete(identity: str = "op-delete") -> Operation:
+    found = values.discovery()
+    goal = replace(delete.goal(found, values.inventory(found), keeps_services=False), keeps=WEEK)
+    return values.operation(goal.marked(identity), identity, phase="remove-claims")
+
+
+def a_purge(
+    identity: str = "op-purge0", deletes: tuple[str, ...] = ("op-delete",), **sets: tuple[str, ...]
+) -> Operation:
+    goal: Goal = replace(purge.draft(Stock()), purging=Purging(deletes, **sets))
+    return replace(values.operation(goal.marked(identity), identity), requester=BOT)
+
+
+def a_set(identity: str, **changes: object) -> SnapshotSet:
+    member = Snapshot(f"tml-{identity}-c", "uid", "c", identity)
+    made = SnapshotSet(identity, Temperature.HOT, Ending.RUNNING, values.NOW, (member,), (), "sha")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+async def deleted(store: Store) -> Operation:
+    return await store.run(a_delete(), State.DONE, 1)
+
+
+async def kept(store: Store) -> KeptVolumes:
+    (one,) = (await store.retention.of("prod")).volumes
+    return one
+
+
+async def announced(store: Store, identity: str = "no-000001") -> Notice:
+    notice = await store.retention.announce(await kept(store), OPS, lambda _: identity)
+    assert notice
+    return notice
+
+
+async def kinds(store: Store) -> list[str]:
+    return [one.kind for one in await store.audit.entries(newest_first=False, limit=1000)]
+
+
+async def with_set(store: Store, identity: str) -> None:
+    taken = await store.taken(a_stop(identity))
+    await store.journal.saved(taken, a_set(identity))
+    await store.journal.finished(taken, Outcome(State.DONE))
+
+
+async def test_a_notice_is_given_a_day_before_and_once_by_all_processes(store: Store, other: Store) -> None:
+    await deleted(store)
+    assert await store.retention.announce(await kept(store), OPS, lambda _: "no-000001") is None
+    store.clock.advance(6 * DAY)
+    one = await kept(store)
+    given = await asyncio.gather(
+        *(each.retention.announce(one, OPS, lambda _, n=n: f"no-00000{n}") for n, each in enumerate((store, other)))  # type: ignore[misc]
+    )
+    (notice,) = (one for one in given if one)
+    assert notice.due_at - (await store.retention.moment()) <= timedelta(days=1)
+    assert (await kinds(store)).count("notice") == 1
+    due = await store.messages.due()
+    assert notice.id in {one.subject for one in due}
+
+
+async def test_keep_longer_counts_once_however_often_it_is_pressed_and_is_announced_again(
+    store: Store, other: Store
+) -> None:
+    await deleted(store)
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+
+    async def press(each: Store) -> Notice | NothingToExtend:
+        try:
+            return await each.retention.extend(notice.id, BOB, WEEK)
+        except NothingToExtend as refusal:
+            return refusal
+
+    came = await asyncio.gather(*(press(each) for each in (store, other) * 10))
+    (extended,) = (one for one in came if isinstance(one, Notice))
+    assert extended.kept_until == notice.due_at + WEEK
+    assert (await kinds(store)).count("notice-extended") == 1
+    store.clock.advance(3 * DAY)
+    assert await store.retention.announce(await kept(store), OPS, lambda _: "no-000002") is None
+    store.clock.advance(4 * DAY)
+    again = await announced(store, "no-000002")
+    assert again.due_at >= notice.due_at + WEEK
+
+
+async def test_a_purge_begins_only_when_it_is_time_and_nobody_kept_it_longer(store: Store) -> None:
+    await deleted(store)
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+    with pytest.raises(PurgeVoid):
+        await store.retention.begin(notice, *planned(a_purge()))
+    await store.retention.extend(notice.id, BOB, WEEK)
+    store.clock.advance(30 * DAY)
+    with pytest.raises(PurgeVoid):
+        await store.retention.begin(notice, *planned(a_purge()))
+    assert await store.operations.running_on("prod") is None
+
+
+async def test_who_has_the_slot_goes_first_and_the_notice_stays_open(store: Store) -> None:
+    await deleted(store)
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+    store.clock.advance(2 * DAY)
+    await store.taken(a_stop())
+    with pytest.raises(ClusterBusy):
+        await store.retention.begin(notice, *planned(a_purge()))
+    there = await store.retention.notice(notice.id)
+    assert there
+    assert there.state is NoticeState.OPEN
+
+
+async def test_a_restore_that_came_first_makes_it_void_in_the_transaction_that_would_begin_it(store: Store) -> None:
+    removal = await deleted(store)
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+    store.clock.advance(2 * DAY)
+    await store.run(values.operation(restore.draft(removal).marked("op-return"), "op-return"), State.DONE, 1)
+    with pytest.raises(PurgeVoid, match="was restored meanwhile"):
+        await store.retention.begin(notice, *planned(a_purge()))
+    with pytest.raises(PurgeVoid, match="was restored meanwhile"):
+        await store.operations.begin(*planned(a_purge()))
+    await store.retention.void_overtaken("prod")
+    there = await store.retention.notice(notice.id)
+    assert there
+    assert there.state is NoticeState.VOID
+    assert not (await store.retention.of("prod")).volumes
+
+
+async def test_what_was_purged_is_kept_no_more_and_is_not_announced_again(store: Store) -> None:
+    await deleted(store)
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+    store.clock.advance(2 * DAY)
+    begun = await store.retention.begin(notice, *planned(a_purge()))
+    assert await store.retention.announce(replace(await kept(store), notice=None), OPS, lambda _: "no-000009") is None
+    taken = await store.journal.take(begun, "bot-1", begun.epoch + 1)
+    await store.journal.finished(taken, Outcome(State.DONE))
+    records = await store.retention.of("prod")
+    assert (records.volumes, records.last_way_back) == ((), "op-delete")
+    assert await store.retention.purge_of("op-delete") == "op-purge0"
+    with pytest.raises(PurgeVoid, match="purged already"):
+        await store.operations.begin(*planned(a_purge("op-purge1")))
+
+
+async def test_a_purge_that_failed_is_announced_anew(store: Store) -> None:
+    await deleted(store)
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+    store.clock.advance(2 * DAY)
+    begun = await store.retention.begin(notice, *planned(a_purge()))
+    taken = await store.journal.take(begun, "bot-1", begun.epoch + 1)
+    await store.journal.finished(taken, Outcome(State.FAILED, error="the disk is on fire"))
+    again = await announced(store, "no-000002")
+    assert again.due_at == await store.retention.moment() + timedelta(days=1)
+
+
+async def test_why_it_is_held_is_told_once_for_each_reason(store: Store) -> None:
+    await deleted(store)
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+    for why in ("a", "a", "b", "b", "a"):
+        await store.retention.hold(notice, why)
+    assert (await kinds(store)).count("notice-held") == 3
+
+
+async def test_a_pinned_set_is_in_no_purge_and_pinning_twice_is_recorded_once(store: Store) -> None:
+    await with_set(store, "op-set001")
+    for _ in range(2):
+        await store.retention.pin("op-set001", BOB, OPS)
+    with pytest.raises(PurgeVoid, match="was pinned meanwhile"):
+        await store.operations.begin(*planned(a_purge(deletes=(), sets=("op-set001",))))
+    assert (await store.retention.of("prod")).pins["op-set001"].person == BOB
+    await store.retention.unpin("op-set001", BOB, OPS)
+    await store.run(a_purge(deletes=(), sets=("op-set001",)), State.DONE, 1)
+    assert (await store.retention.of("prod")).sets == ()
+    assert (await kinds(store)).count("pinned") == 1
+    for change in (store.retention.pin, store.retention.unpin):
+        with pytest.raises(NoSuchSet):
+            await change("op-set001", BOB, OPS)
+
+
+async def test_what_somebody_removed_by_hand_is_settled_once(store: Store) -> None:
+    await deleted(store)
+    store.clock.advance(6 * DAY)
+    await announced(store)
+    one = await kept(store)
+    for _ in range(2):
+        await store.retention.settle(one)
+    assert (await kinds(store)).count("purge-settled") == 1
+    assert not (await store.retention.of("prod")).volumes
+    assert await store.retention.purge_of("op-delete") is None
+    assert await store.audit.verify() is None

@@ -190,7 +190,7 @@ def is_check(write: Write) -> bool:
 def impatient(box: Sandbox) -> Path:
     """The pod's own deadline is in simulated seconds and comes first, as if the bot were away."""
     path = unhurried(box)
-    path.write_text(path.read_text().replace("up: 60s", "up: 60s, check: 600s"))
+    path.write_text(path.read_text().replace("up: 60s", "up: 60s, check: 2400s"))
     return path
 
 

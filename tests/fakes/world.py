@@ -184,7 +184,7 @@ class World:
             return self._cut(step.ref.name, goal)
         if step.action is Action.OVERWRITE:
             self._overwrite(step.ref, goal, epoch)
-        if step.action is Action.RELEASE:
+        elif step.action is Action.RELEASE:
             self._release(step.ref.name)
         elif step.ref.kind is Kind.VOLUME:
             self._patch_volume(step, goal)

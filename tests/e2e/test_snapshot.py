@@ -174,8 +174,8 @@ async def test_a_volume_that_is_never_cut_lets_the_cluster_come_up_before_the_fa
         box.kubernetes.annotate(*sql, FAULT_ANNOTATION, "snapshot-fails")
         answer = await place.types("alice", "snapshot staging cold")
         live = await place.operation(words_of(answer), "ops")
+        await place.until_says(live, "FAILED to snapshot staging")
         thread = await place.until_thread(live, "*Go on with*")
-        assert live.text.startswith("FAILED to snapshot staging")
         assert "the disk is on fire" in thread
         assert "It is started again first" in thread
         assert "staging *was started again*" in thread

@@ -25,6 +25,7 @@ LAST_WORDS = {
     "Deleted": "*Kept*",
     "Restored in place": "the set of before is",
     "FAILED to delete": "*Go on with*",
+    "FAILED to snapshot": "*Go on with*",
 }
 """With what the thread of an operation ends, where that is not the table of its volumes."""
 

@@ -13,9 +13,10 @@ import pytest
 
 from bot.projector import LINES, Projector
 from sandbox.slack import Limits, Rate
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.messages import LIVE, Due, Messages
 from tests.bot.house import FAST, PATIENCE, House, a_house, running, until
+from tests.fakes.database import a_database
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ async def test_a_restart_goes_on_in_the_same_message(house: House, tmp_path: Pat
         await house.goes_on(operation)
     await house.ends(operation)
     async with (
-        open_database(f"sqlite+aiosqlite:///{tmp_path}/tml-bot.db") as database,
+        a_database(tmp_path / "tml-bot.db") as database,
         running(house.projector(database=database)),
     ):
         assert await house.told(operation) is live
@@ -184,7 +185,7 @@ async def test_a_lost_message_is_found_though_people_talked_on(house: House, not
 
 
 async def test_two_projectors_on_one_database_do_not_undo_each_other(house: House, tmp_path: Path) -> None:
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/tml-bot.db") as database:
+    async with a_database(tmp_path / "tml-bot.db") as database:
         both = (house.projector(), house.projector(database=database))
         operations = [await house.begun(f"op-00000{number}", "C0OPS") for number in range(1, 4)]
         await asyncio.gather(*(one.close_gaps() for one in both))

@@ -12,7 +12,17 @@ from sandbox.kubernetes.faults import Fault
 from sandbox.kubernetes.resources import DEPLOYMENTS, SECRETS, SERVICES, STATEFULSETS, Object
 from sandbox.kubernetes.writes import Write
 from sandbox.slack import Message
-from tests.e2e.belongings import bytes_of, captures, comparable, fill, objects, policies, shared, uids
+from tests.e2e.belongings import (
+    assert_no_secret_in,
+    bytes_of,
+    captures,
+    comparable,
+    fill,
+    objects,
+    policies,
+    shared,
+    uids,
+)
 from tests.e2e.served import Tripwire, served
 from tests.e2e.town import PATIENCE, Town, bot, town, unhurried, words_of
 
@@ -423,9 +433,6 @@ async def test_no_value_of_a_secret_is_seen_anywhere_but_in_secrets(
     caplog.set_level("DEBUG")
     async with town(tmp_path, configured=unhurried) as place:
         box = place.box
-        secrets = {
-            value for one in box.kubernetes.store.list(SECRETS, STAGING) for value in (one.get("data") or {}).values()
-        }
         unwritten = box.kubernetes.faults.add(Fault("status", verb="create", resource="secrets", status=422))
         failed = await place.orders("alice", "stop staging --remove", "ops")
         await place.until_says(failed, "FAILED to stop and remove staging")
@@ -443,11 +450,4 @@ async def test_no_value_of_a_secret_is_seen_anywhere_but_in_secrets(
         assert all(fault.met for fault in refused)
         box.kubernetes.faults.clear()
         await started(place, "start staging --overwrite")
-        seen = str([(call.arguments, call.result) for call in box.slack.calls])
-        seen += box.slack.transcript("ops") + str(await place.audit()) + str(box.kubernetes.writes)
-        seen += "".join(
-            file.read_bytes().decode(errors="replace") for file in box.folder.glob("tml-bot.db*") if file.is_file()
-        )
-    seen += caplog.text + "".join(capfd.readouterr())
-    assert "CANARY" not in seen
-    assert not [value for value in (*secrets, theirs) if value in seen]
+    assert_no_secret_in(caplog.text + "".join(capfd.readouterr()))

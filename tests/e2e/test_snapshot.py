@@ -222,13 +222,6 @@ async def test_a_process_killed_while_it_cuts_goes_on_in_the_next_one_with_the_s
         assert place.thread(live).count("taken up by") == 1
 
 
-async def test_no_value_of_a_secret_leaves_the_cluster_with_a_set(place: Town) -> None:
-    live = await order(place, "snapshot staging cold", "Cut a snapshot set of staging")
-    assert "CANARY" not in place.thread(live)
-    assert b"CANARY" not in (place.box.folder / "tml-bot.db").read_bytes()
-    assert "CANARY" not in str(place.box.slack.api.calls)
-
-
 def write_on(box: Sandbox) -> None:
     """What came after the set."""
     for claim in SAVED:

@@ -336,12 +336,3 @@ async def test_nothing_to_verify_is_an_answer_and_production_asks_first(place: T
     assert "look at each in one of 3 Pods, mounted for reading only" in plan
     assert "nothing of the cluster is touched" in plan
     assert scratch(place.box) == []
-
-
-async def test_no_value_of_a_secret_leaves_the_cluster_with_a_test(place: Town) -> None:
-    await take_set(place)
-    live = await verify(place)
-    assert "CANARY" not in place.thread(live)
-    assert b"CANARY" not in (place.box.folder / "tml-bot.db").read_bytes()
-    assert "CANARY" not in str(place.box.slack.api.calls)
-    assert "CANARY" not in str(pods_made(place.box))

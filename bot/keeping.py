@@ -129,7 +129,7 @@ class Housekeeper:
         records = await self.retention.of(keeper.name)
         for kept in records.volumes:
             place = Place(kept.delete.place.team, keeper.settings.channel)
-            await self.retention.announce(kept, place, self.new_id)
+            await self.retention.announce(kept.delete, place, self.new_id)
         records, now = await self.retention.of(keeper.name), await self.retention.moment()
         if await self.operations.running_on(keeper.name) is None:
             due = next((kept for kept in records.volumes if kept.keeping.is_due(now)), None)

@@ -9,11 +9,11 @@ demo: .venv/ready
 	$(BIN)/tml-bot demo
 
 test: .venv/ready
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # Takes half as long again.
 coverage: .venv/ready
-	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 # On a real Kubernetes: docs/control-plane.md.
 test-cluster: .venv/ready

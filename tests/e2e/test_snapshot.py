@@ -194,10 +194,9 @@ def is_retained(write: Write) -> bool:
     return write.changed and write.verb == "patch" and write.resource == "volumesnapshotcontents"
 
 
-@pytest.mark.parametrize("at", [is_cut, is_retained])
-@pytest.mark.parametrize("words", ["snapshot staging cold", "stop staging --snapshot"])
+@pytest.mark.parametrize(("words", "at"), [("snapshot staging cold", is_retained), ("stop staging --snapshot", is_cut)])
 async def test_a_process_killed_while_it_cuts_goes_on_in_the_next_one_with_the_same_set(
-    at: object, words: str, tmp_path: Path
+    words: str, at: object, tmp_path: Path
 ) -> None:
     async with town(tmp_path, serve=False) as place:
         box = place.box

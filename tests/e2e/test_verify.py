@@ -280,7 +280,7 @@ def is_scratch(write: Write) -> bool:
     return write.name.startswith(SCRATCH)
 
 
-@pytest.mark.parametrize("at", [is_clone, is_check, is_cleaned])
+@pytest.mark.parametrize("at", [is_clone, is_cleaned])
 async def test_a_process_killed_in_the_middle_of_a_test_leaves_it_to_the_next_one_and_nothing_behind(
     at: Callable[[Write], bool], tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ from bot.access import Access
 from bot.desk import Desk
 from bot.directory import SlackDirectory
 from bot.executor import Executor
-from bot.gate import Gate, Site
+from bot.gate import Gate
 from bot.health import serving_health
 from bot.keeping import Housekeeper, Keeper
 from bot.listeners import register
@@ -38,6 +38,7 @@ from bot.notices import Notices
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import LOOK, housekeeping, scheduling
 from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
+from bot.site import Site
 from bot.slack_trouble import UNREACHED, is_passing, named
 from bot.subjects import Subjects
 from lifecycle.decide import stop
@@ -50,16 +51,11 @@ from lifecycle.plan import plan
 from lifecycle.ports import Clock
 from lifecycle.runner import Runner
 from sandbox import demo as story
-from storage.approvals import Approvals
 from storage.audit import AuditLog, Entry
 from storage.database import StorageError, file_address, open_database
 from storage.ids import new_id
 from storage.journal import DatabaseJournal
-from storage.messages import Messages
-from storage.operations import Operations
-from storage.proposals import Proposals
-from storage.retention import Retention
-from storage.snapshots import SnapshotSets
+from storage.memory import Memory
 
 log = structlog.get_logger("bot")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -125,47 +121,39 @@ async def serving(
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(serving_health(settings.health_port, line.missing))
         database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
-        audit = AuditLog(database, clock)
-        operations, messages = Operations(database, clock), Messages(database)
-        proposals, approvals = Proposals(database, clock), Approvals(database, clock)
+        memory = Memory.of(database, clock)
         sites = await _sites(settings, clock, stack, timing)
         client = _slack(settings)
         runner = Runner(DatabaseJournal(database, clock), clock, _name(), rest=timing.rest)
-        executor = Executor(runner, operations, sites, clock)
+        executor = Executor(runner, memory.operations, sites, clock)
         stack.push_async_callback(executor.close)
-        retention = Retention(database, clock)
-        subjects = Subjects(operations, approvals, retention)
-        projector = Projector(client, database, messages, subjects.find, clock.monotonic, timing.pace)
+        subjects = Subjects(memory.operations, memory.approvals, memory.retention)
+        projector = Projector(client, database, memory.messages, subjects.find, clock.monotonic, timing.pace)
         await stack.enter_async_context(_running(projector.run()))
         directory, link = SlackDirectory(client, clock.monotonic), partial(permalink, client)
-        notices = Notices(client, directory, messages, link)
+        notices = Notices(client, directory, memory.messages, link)
         stack.push_async_callback(notices.close)
-        await stack.enter_async_context(scheduling(proposals, approvals, notices))
-        await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
+        await stack.enter_async_context(scheduling(memory.proposals, memory.approvals, notices))
+        start = {"executor": _name(), "configuration": settings_digest(settings)}
+        await memory.audit.record(Entry("started", data=start))
         await executor.take_up()
-        keepers = {name: Keeper(name, site.settings, site.cluster, retention) for name, site in sites.items()}
+        keepers = {name: Keeper(name, site.settings, site.cluster, memory.retention) for name, site in sites.items()}
         fresh = partial(_fresh_id, random.SystemRandom())
-        housekeeper = Housekeeper(keepers, operations, retention, executor.begin, fresh)
+        housekeeper = Housekeeper(keepers, memory.operations, memory.retention, executor.begin, fresh)
         await stack.enter_async_context(housekeeping(housekeeper, timing.look))
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
         access = Access(directory, who["team_id"], who.get("enterprise_id"))
-        snapshots = SnapshotSets(database)
         gate = Gate(
             sites=sites,
             access=access,
-            operations=operations,
-            messages=messages,
-            proposals=proposals,
-            approvals=approvals,
-            sets=snapshots,
-            retention=retention,
+            memory=memory,
             notices=notices,
             starter=executor,
             clock=clock,
             new_id=fresh,
         )
-        desk = Desk(sites, gate, access, operations, approvals, messages, retention, audit, link, clock)
+        desk = Desk(sites, gate, access, memory, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
 

@@ -8,7 +8,7 @@ import structlog
 
 from bot import status
 from bot.access import Access, Role
-from bot.gate import Approved, Asked, Begun, Choice, Gate, Outcome, Renewed, Request, Requested, Site
+from bot.gate import Gate
 from bot.grammar import (
     Approvals,
     Approve,
@@ -28,7 +28,9 @@ from bot.grammar import (
     normalised,
     parse,
 )
-from bot.removals import left_of
+from bot.outcome import Approved, Asked, Begun, Choice, Outcome, Renewed, Request, Requested
+from bot.planning.returning import left_of
+from bot.site import Site
 from bot.views import answers
 from bot.views import approval as approval_views
 from bot.views import kept as kept_views
@@ -41,13 +43,11 @@ from lifecycle.errors import ClusterBusy, ClusterError, NothingFound, NotUnderst
 from lifecycle.model import Person, Place
 from lifecycle.operation import Operation, State
 from lifecycle.ports import Clock
-from storage.approvals import Approvals as ApprovalRecords
-from storage.audit import AuditLog, Entry
+from storage.audit import Entry
 from storage.database import StorageError
-from storage.messages import Messages
-from storage.operations import Operations
+from storage.memory import Memory
 from storage.proposals import AlreadyDecided, NoSuchProposal, ProposalExpired
-from storage.retention import NothingToExtend, Retention
+from storage.retention import NothingToExtend
 
 log = structlog.get_logger(__name__)
 
@@ -88,11 +88,7 @@ class Desk:
     sites: Mapping[str, Site]
     gate: Gate
     access: Access
-    operations: Operations
-    approvals: ApprovalRecords
-    messages: Messages
-    retention: Retention
-    audit: AuditLog
+    memory: Memory
     permalink: Permalink
     clock: Clock
 
@@ -121,7 +117,7 @@ class Desk:
     async def decide(self, person: Person, place: Place, approval: str) -> Approval:
         """A card's Approve: what the modal is made of. Raises Refused; the refusal is recorded."""
         try:
-            return await self.gate.look_at(person, approval, place)
+            return await self.gate.consent.look_at(person, approval, place)
         except Refused as refusal:
             await self._record_refusal(Request(person, place, f"approve {approval}"), refusal)
             raise
@@ -129,7 +125,7 @@ class Desk:
     async def approve(self, person: Person, place: Place, approval: str, typed: str, reason: str) -> Message:
         """The modal's submission. Raises Refused; the refusal is recorded."""
         try:
-            return await self._told(await self.gate.approve(person, approval, normalised(typed), reason))
+            return await self._told(await self.gate.consent.approve(person, approval, normalised(typed), reason))
         except Refused as refusal:
             await self._record_refusal(Request(person, place, f"approve {approval} {typed}"), refusal)
             raise
@@ -195,7 +191,7 @@ class Desk:
     async def _record_refusal(self, request: Request, refusal: Refused) -> None:
         data = {"text": request.text[:1000], "code": refusal.code, "why": str(refusal)}
         try:
-            await self.audit.record(Entry("refused", request.person, None, None, request.place, data))
+            await self.memory.audit.record(Entry("refused", request.person, None, None, request.place, data))
         except StorageError:
             log.exception("a refusal could not be recorded", person=str(request.person))
 
@@ -215,12 +211,12 @@ class Desk:
                 return await self._status(request.person, cluster)
             case PlanOf():
                 await self._require_viewer(request.person, command.cluster)
-                return answers.plan(command.cluster, await self.gate.plan_of(command))
+                return answers.plan(command.cluster, await self.gate.plan_of(command.change))
             case History(cluster):
                 return await self._history(request.person, cluster)
             case Approve(approval, name):
                 await self._require_sight(request.person, approval)
-                return await self._told(await self.gate.approve(request.person, approval, name))
+                return await self._told(await self.gate.consent.approve(request.person, approval, name))
             case Deny(approval, reason):
                 await self._require_sight(request.person, approval)
                 return await self._deny(request.person, approval, reason=reason)
@@ -239,13 +235,13 @@ class Desk:
                 return answers.usages()
 
     async def _deny(self, person: Person, approval: str, place: Place | None = None, reason: str = "") -> Message:
-        return approval_views.ended(await self.gate.deny(person, approval, reason, place))
+        return approval_views.ended(await self.gate.consent.deny(person, approval, reason, place))
 
     async def _withdraw(self, person: Person, approval: str, place: Place | None = None) -> Message:
-        return approval_views.ended(await self.gate.withdraw(person, approval, place))
+        return approval_views.ended(await self.gate.consent.withdraw(person, approval, place))
 
     async def _run(self, person: Person, approval: str, place: Place) -> Message:
-        return await self._told(await self.gate.run(person, approval, place))
+        return await self._told(await self.gate.consent.run(person, approval, place))
 
     async def _undo(self, person: Person, place: Place, identity: str) -> Message:
         operation = await self._operation(identity)
@@ -266,8 +262,8 @@ class Desk:
 
     async def _sets(self, name: str) -> Message:
         """With what restore tests left; a cluster that does not say keeps no set from being shown."""
-        site, records = self.sites[name], await self.retention.of(name)
-        running = await self.operations.running_on(name)
+        site, records = self.sites[name], await self.memory.retention.of(name)
+        running = await self.memory.operations.running_on(name)
         try:
             async with asyncio.timeout(GLANCE):
                 found = await site.cluster.leftovers()
@@ -278,12 +274,12 @@ class Desk:
         return kept_views.kept(name, records, self.clock.now(), site.cluster.target.namespace, left)
 
     async def _open_approvals(self, person: Person) -> Message:
-        waiting = await self.approvals.open_on(list(self.sites))
+        waiting = await self.memory.approvals.open_on(list(self.sites))
         return approval_views.open_ones([one for one in waiting if await self._may_see(person, one)])
 
     async def _require_sight(self, person: Person, identity: str) -> None:
         """Raises Hidden: an id that is typed may be a guess; a card that is pressed was seen."""
-        if not await self._may_see(person, await self.approvals.get(identity)):
+        if not await self._may_see(person, await self.memory.approvals.get(identity)):
             raise Hidden(identity)
 
     async def _may_see(self, person: Person, approval: Approval) -> bool:
@@ -315,26 +311,26 @@ class Desk:
         return answers.dismissed()
 
     async def _keep_longer(self, person: Person, identity: str) -> Message:
-        notice = await self.retention.notice(identity)
+        notice = await self.memory.retention.notice(identity)
         if notice is None or notice.cluster not in self.sites:
             raise NothingToExtend(None)
         settings = self.sites[notice.cluster].settings
         await self.access.require(person, settings, Role.OPERATOR)
-        return kept_views.kept_longer(await self.retention.extend(identity, person, settings.keep_volumes))
+        return kept_views.kept_longer(await self.memory.retention.extend(identity, person, settings.keep_volumes))
 
     async def _pin(self, person: Person, place: Place, identity: str) -> Message:
         cluster = await self._cluster_of_set(person, identity)
-        await self.retention.pin(identity, person, place)
-        return kept_views.kept(cluster, await self.retention.of(cluster), self.clock.now())
+        await self.memory.retention.pin(identity, person, place)
+        return kept_views.kept(cluster, await self.memory.retention.of(cluster), self.clock.now())
 
     async def _unpin(self, person: Person, place: Place, identity: str) -> Message:
         cluster = await self._cluster_of_set(person, identity)
-        await self.retention.unpin(identity, person, place)
-        return kept_views.kept(cluster, await self.retention.of(cluster), self.clock.now())
+        await self.memory.retention.unpin(identity, person, place)
+        return kept_views.kept(cluster, await self.memory.retention.of(cluster), self.clock.now())
 
     async def _cluster_of_set(self, person: Person, identity: str) -> str:
         """Of a set that this person may pin."""
-        cluster = (await self.retention.set_of(identity)).operation.cluster
+        cluster = (await self.memory.retention.set_of(identity)).operation.cluster
         if cluster not in self.sites:
             raise NotUnderstood(f"{cluster} is not in this bot's configuration any more.")
         await self.access.require(person, self.sites[cluster].settings, Role.OPERATOR)
@@ -350,7 +346,7 @@ class Desk:
         return await self._status(person, (await self._operation(identity)).cluster)
 
     async def _operation(self, identity: str) -> Operation:
-        operation = await self.operations.get(identity)
+        operation = await self.memory.operations.get(identity)
         if operation is None:
             raise NotUnderstood("That button belongs to no operation this bot knows.")
         if operation.cluster not in self.sites:
@@ -362,9 +358,9 @@ class Desk:
 
     async def _status(self, person: Person, cluster: str) -> Message:
         await self._require_viewer(person, cluster)
-        running = await self.operations.running_on(cluster)
+        running = await self.memory.operations.running_on(cluster)
         earlier = [
-            one for one in await self.operations.history([cluster], REMEMBERED) if one.state is not State.RUNNING
+            one for one in await self.memory.operations.history([cluster], REMEMBERED) if one.state is not State.RUNNING
         ]
         try:
             seen = await status.look(self.sites[cluster].cluster, running, earlier)
@@ -376,12 +372,12 @@ class Desk:
 
     async def _status_of_nothing(self, cluster: str, nothing: NothingFound) -> Message:
         """What is left of it, as it is seen now. Raises NothingFound where nothing is."""
-        if stopped := await self.operations.removed(cluster):
+        if stopped := await self.memory.operations.removed(cluster):
             taken = await left_of(stopped, self.sites[cluster].cluster)
             return removal_views.removed(stopped, taken.observed, taken.missing)
-        removal = await self.operations.last_removal(cluster)
+        removal = await self.memory.operations.last_removal(cluster)
         if removal is None and nothing.claims:
-            last = await self.operations.latest(cluster)
+            last = await self.memory.operations.latest(cluster)
             return removal_views.taken_by_hand(cluster, nothing.claims, last)
         if removal is None:
             raise NothingFound(f"there is no TML workload in {self.sites[cluster].cluster.target}")
@@ -394,7 +390,7 @@ class Desk:
             await self._require_viewer(person, name)
         if not seen:
             return answers.clusters([])
-        shown = await self.operations.history(seen, SHOWN)
+        shown = await self.memory.operations.history(seen, SHOWN)
         links = await asyncio.gather(*(self._link(row.id) for row in shown))
         return answers.history(cluster, list(zip(shown, links, strict=True)))
 
@@ -411,8 +407,8 @@ class Desk:
 
     async def _glance(self, name: str) -> answers.Glance:
         site = self.sites[name]
-        running = await self.operations.running_on(name)
-        last = await self.operations.latest(name)
+        running = await self.memory.operations.running_on(name)
+        last = await self.memory.operations.latest(name)
         try:
             async with asyncio.timeout(GLANCE):
                 word = await status.glance(site.cluster, last)
@@ -423,9 +419,9 @@ class Desk:
         return answers.Glance(name, site.settings.environment, word, running, last)
 
     async def _word_for_nothing(self, name: str, nothing: NothingFound) -> str:
-        if stopped := await self.operations.removed(name):
+        if stopped := await self.memory.operations.removed(name):
             return f"stopped and removed by {stopped.id}, `/tml start {name}` brings it back"
-        if removal := await self.operations.last_removal(name):
+        if removal := await self.memory.operations.last_removal(name):
             return f"deleted by {removal.id}, {await self._left_of(removal)}"
         return "removed, and not by this bot; its claims are there" if nothing.claims else "nothing of it is there"
 
@@ -438,9 +434,9 @@ class Desk:
 
     async def _left_of(self, removal: Operation) -> str:
         """Whether what a delete removed can come back, and until when."""
-        if purge := await self.retention.purge_of(removal.id):
+        if purge := await self.memory.retention.purge_of(removal.id):
             return f"its volumes purged by {purge}"
-        kept = (await self.retention.of(removal.cluster)).volumes
+        kept = (await self.memory.retention.of(removal.cluster)).volumes
         until = next(
             (one.keeping.announced_for or one.keeping.until for one in kept if one.delete.id == removal.id), None
         )
@@ -448,5 +444,5 @@ class Desk:
 
     async def _link(self, operation: str | None) -> str | None:
         """Where the operation is told, if it is told already."""
-        live = await self.messages.live(operation) if operation else None
+        live = await self.memory.messages.live(operation) if operation else None
         return await self.permalink(Place(live.team, live.channel, live.ts)) if live else None

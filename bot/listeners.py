@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Answer, Desk
-from bot.gate import Request
+from bot.outcome import Request
 from bot.slack_trouble import UNREACHED, is_passing
 from bot.views import answers
 from bot.views import approval as approval_views

@@ -18,11 +18,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 import sandbox
 from bot import listeners
 from bot.access import Access
+from bot.consent import Consent
 from bot.desk import Desk
 from bot.directory import SlackDirectory
-from bot.gate import Gate, Site
+from bot.gate import Gate
 from bot.projector import permalink
 from bot.settings import ClusterSettings
+from bot.site import Site
 from bot.views.blocks import actions, button
 from lifecycle.approval import Approval, Terms
 from lifecycle.errors import ClusterError
@@ -118,6 +120,11 @@ class Office:
     gate: Gate | None = None
     restart: Callable[[], Any] = field(default=lambda: None)
 
+    @property
+    def consent(self) -> Consent:
+        assert self.gate
+        return self.gate.consent
+
     async def types(self, person: str, words: str) -> Message:
         return await self.only_answer(await self.slack.person(person).types(f"/tml {words}", "ops"), person)
 
@@ -182,20 +189,14 @@ async def at_the_desk(
     gate = Gate(
         sites=sites,
         access=access,
-        operations=store.operations,
-        messages=store.messages,
-        proposals=store.proposals,
-        approvals=store.approvals,
-        sets=store.sets,
-        retention=store.retention,
+        memory=store.memory,
         notices=told,
         starter=starter,
         clock=store.clock,
         new_id=lambda prefix: new_id(prefix, CHANCE),
     )
     link = partial(permalink, client)
-    records = (store.operations, store.approvals, store.messages, store.retention, store.audit)
-    desk = Desk(sites, gate, access, *records, link, store.clock)
+    desk = Desk(sites, gate, access, store.memory, link, store.clock)
     app = AsyncApp(client=client)
     listeners.register(app, desk)
     handler = AsyncSocketModeHandler(app, workspace.app_token, web_client=client)

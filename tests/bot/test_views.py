@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bot.access import Role, Undecided
 from bot.desk import Hidden
-from bot.gate import ApprovedNotBegun
 from bot.grammar import LONGEST_REASON
+from bot.outcome import ApprovedNotBegun
 from bot.status import Line, Status
 from bot.views import answers, kept, operation, removals
 from bot.views import approval as cards

@@ -36,7 +36,7 @@ async def left_of(removal: Operation, cluster: Cluster) -> Left:
     return Left(removal, await cluster.picture(returning.draft(removal)))
 
 
-async def plan_of_start(left: Left, cluster: Cluster, change: Start, last: Operation | None) -> Plan:
+async def plan_of_returning(left: Left, cluster: Cluster, change: Start, last: Operation | None) -> Plan:
     """Raises as `returning.goal`. What is there otherwise than captured is named, and left alone unless asked.
 
     ``last`` is the cluster's newest operation.

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.access import Role, Undecided
-from bot.desk import Hidden
 from bot.grammar import LONGEST_REASON
 from bot.outcome import ApprovedNotBegun
+from bot.overview import Hidden
 from bot.status import Line, Status
 from bot.views import answers, kept, operation, removals
 from bot.views import approval as cards

@@ -24,7 +24,8 @@ from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan
 from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
-from tests.bot.test_views import recorded, texts
+from tests.bot.views.reading import texts
+from tests.bot.views.world import recorded
 from tests.fakes import values
 from tests.lifecycle.test_losses import STREAMS, TEMPLATES, goal
 

@@ -21,7 +21,7 @@ from bot.views.blocks import (
     section,
 )
 from bot.views.configuration import verdict
-from bot.views.operation import diagnosis_blocks
+from bot.views.ending import diagnosis_blocks
 from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import DOING, duration, listed, mention, part_of, when
 from lifecycle.decide.delete import REMOVING

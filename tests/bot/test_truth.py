@@ -15,6 +15,7 @@ from bot.views import operation as views
 from bot.views.addresses import address_lines
 from bot.views.configuration import configuration_lines, verdict
 from bot.views.losses import HEADS, SAYS, lost_lines
+from bot.views.thread import thread
 from lifecycle.approval import Approval, Terms
 from lifecycle.checks import Checked
 from lifecycle.decide import start
@@ -155,7 +156,7 @@ def started(mode: str, checked: Checked | None, state: State = State.DONE) -> Op
 
 
 def thread_of(one: Operation) -> str:
-    shown = views.thread(one, [recorded(1, "finished", {})])
+    shown = thread(one, [recorded(1, "finished", {})])
     assert shown is not None
     assert faults_in_blocks(shown["blocks"], MESSAGE) == []
     return "\n".join(texts(shown))
@@ -210,7 +211,7 @@ def test_where_else_the_configuration_may_be_depends_on_the_mode(mode: str, word
 def test_a_configuration_that_is_seen_after_all_is_told_in_the_thread_and_nothing_is_missed_any_more() -> None:
     one = started("tethered", Checked(Checked.SEEN))
     entry = replace(recorded(2, "seen", {}), at=values.NOW + timedelta(minutes=64))
-    shown = views.thread(one, [entry])
+    shown = thread(one, [entry])
     assert shown is not None
     assert "*configuration seen after all*: the check passed 1h after the end" in "\n".join(texts(shown))
     assert verdict(one) == ""

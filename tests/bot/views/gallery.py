@@ -7,7 +7,7 @@ from datetime import timedelta
 from bot.access import Role, Undecided
 from bot.outcome import ApprovedNotBegun
 from bot.overview import Hidden
-from bot.views import answers, kept, operation, removals
+from bot.views import answers, kept, operation, removals, thread
 from bot.views import approval as cards
 from bot.views.blocks import Message
 from lifecycle import approval, errors
@@ -106,11 +106,11 @@ def operation_views(world: World) -> Iterator[tuple[str, Message]]:
         yield lead, operation.bare(one)
         told = entries if one.state is State.RUNNING else entries[-ENDS:]
         for part in (told[n : n + 20] for n in range(0, len(told), 20)):
-            if reply := operation.thread(one, part):
+            if reply := thread.thread(one, part):
                 yield lead, reply
     for back_up in (True, False, None):
         ended = replace(world.failed(Verb.VERIFY, error=world.word, back_up=back_up), phase="clean")
-        yield "FAILED to verify prod", operation.thread(ended, [recorded(9, "finished", {})]) or {}
+        yield "FAILED to verify prod", thread.thread(ended, [recorded(9, "finished", {})]) or {}
 
 
 def outcomes(world: World) -> Iterator[tuple[str, Operation]]:

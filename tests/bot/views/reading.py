@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from bot.views import operation
+from bot.views import thread
 from bot.views.blocks import Message
 from lifecycle.operation import Operation
 from sandbox.slack.blocks import MESSAGE, faults_in_blocks
@@ -63,6 +63,6 @@ def words(shown: Message) -> str:
 
 def finish(one: Operation) -> str:
     """The end of its thread."""
-    reply = operation.thread(one, [recorded(9, "finished", {})])
+    reply = thread.thread(one, [recorded(9, "finished", {})])
     assert reply is not None
     return words(reply)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.grammar import LONGEST_REASON
-from bot.views import operation
+from bot.views import operation, thread
 from bot.views.blocks import BLOCK_LIMIT
 from lifecycle.decide import phases_of
 from lifecycle.model import (
@@ -24,7 +24,7 @@ def test_the_buttons_of_a_failure_are_kept_when_a_message_has_to_be_cut() -> Non
     wide = "&" * 80
     claim = Claim(wide, "uid", wide, wide, wide, (wide,), wide)
     failed = World(wide).failed(Verb.START, claims=(claim,) * 60)
-    reply = operation.thread(failed, [recorded(9, "finished", {})])
+    reply = thread.thread(failed, [recorded(9, "finished", {})])
     assert reply is not None
     assert len(reply["blocks"]) == BLOCK_LIMIT
     assert reply["blocks"][-1]["type"] == "actions"
@@ -67,15 +67,15 @@ def test_what_is_done_is_shown_as_done_in_every_phase(verb: Verb) -> None:
 @pytest.mark.parametrize("name", [name for verb, name in WIDE if verb is Verb.DELETE])
 def test_a_failed_delete_says_what_was_removed_and_how_to_go_on(name: str) -> None:
     failed = replace(World("moving").failed(Verb.DELETE, error="no answer"), phase=name)
-    thread = finish(failed)
+    end = finish(failed)
     if name in ("remove", "remove-claims"):
-        assert "`/tml restore prod` brings back what was removed; every volume is kept" in thread
-        assert "*Kept* 2 volumes" in thread
+        assert "`/tml restore prod` brings back what was removed; every volume is kept" in end
+        assert "*Kept* 2 volumes" in end
     else:
-        assert "Nothing was removed, and nothing was rolled back." in thread
-        assert "`/tml delete prod because moving` once the cause is mended: it asks for a new approval" in thread
-    assert "it goes on from here" not in thread
-    reply = operation.thread(failed, [recorded(9, "finished", {})])
+        assert "Nothing was removed, and nothing was rolled back." in end
+        assert "`/tml delete prod because moving` once the cause is mended: it asks for a new approval" in end
+    assert "it goes on from here" not in end
+    reply = thread.thread(failed, [recorded(9, "finished", {})])
     assert ("undo" in str(reply)) is (name in ("remove", "remove-claims"))
 
 
@@ -96,7 +96,7 @@ def test_a_delete_that_turned_back_shows_whether_the_cluster_runs_again(back_up:
     if back_up is not None:
         said = "*was started again*" if back_up else "*could not be started again*"
         assert f"Nothing was removed. prod {said}." in finish(one)
-    told = operation.thread(one, [recorded(3, "turned-back", to_plain({"failure": failure}))])
+    told = thread.thread(one, [recorded(3, "turned-back", to_plain({"failure": failure}))])
     assert "prod is not deleted, and nothing was removed" in str(told)
 
 

@@ -4,7 +4,7 @@ from bot.grammar import Stop
 from bot.planning.halfway import refuse_half_deleted, refuse_half_removed, refuse_half_restored
 from bot.planning.known import Found, Known
 from bot.planning.past import ended_so
-from bot.settings import StopMode
+from bot.written import StopMode
 from lifecycle.decide import remove, snapshot, stop
 from lifecycle.errors import AlreadyStopped, NotUnderstood
 from lifecycle.model import Discovery, Verb

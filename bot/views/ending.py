@@ -7,27 +7,9 @@ from typing import Any
 from bot.grammar import unescaped
 from bot.views import claims, kept, removals, snapshots, verification
 from bot.views.addresses import address_lines
-from bot.views.blocks import (
-    Block,
-    actions,
-    button,
-    context,
-    escape,
-    paragraph,
-    preformatted,
-    quoted,
-    section,
-)
+from bot.views.blocks import Block, actions, button, context, escape, paragraph, preformatted, quoted, section
 from bot.views.configuration import configuration_lines, verdict
-from bot.views.words import (
-    REACHED,
-    duration,
-    listed,
-    object_label,
-    object_labels,
-    part_of,
-    when,
-)
+from bot.views.words import REACHED, duration, listed, object_label, object_labels, part_of, when
 from lifecycle.decide import BACK, remove
 from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
 from lifecycle.model import KILLED, Diagnosis, Exit, Traffic, Verb

@@ -3,26 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bot.views.blocks import (
-    Message,
-    context,
-    escape,
-    message,
-    paragraph,
-    quoted,
-    section,
-)
+from bot.views.blocks import Message, context, escape, message, paragraph, quoted, section
 from bot.views.configuration import verdict
 from bot.views.ending import reason_of, what
-from bot.views.words import (
-    DOING,
-    DONE,
-    PHASES,
-    REACHED,
-    duration,
-    mention,
-    when,
-)
+from bot.views.words import DOING, DONE, PHASES, REACHED, duration, mention, when
 from lifecycle.decide import BACK, phases_from, phases_of
 from lifecycle.model import Kind, Ref, Verb
 from lifecycle.operation import Operation, Outcome, State

@@ -5,29 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from bot.views import snapshots, verification
-from bot.views.blocks import (
-    SECTION_LIMIT,
-    Block,
-    Message,
-    context,
-    escape,
-    message,
-    paragraph,
-    quoted,
-    section,
-)
+from bot.views.blocks import SECTION_LIMIT, Block, Message, context, escape, message, paragraph, quoted, section
 from bot.views.ending import diagnosis_blocks, diagnosis_of, exit_line, finished, reason_of
 from bot.views.operation import headline, stepped
 from bot.views.plan import cautions, waves
-from bot.views.words import (
-    ARRIVED,
-    PHASES,
-    REACHED,
-    duration,
-    listed,
-    object_label,
-    object_labels,
-)
+from bot.views.words import ARRIVED, PHASES, REACHED, duration, listed, object_label, object_labels
 from lifecycle.model import Action, Kind, Verb
 from lifecycle.operation import Operation, Outcome
 from lifecycle.plain import from_plain

@@ -13,16 +13,7 @@ from bot.views.blocks import Message
 from lifecycle import approval, errors
 from lifecycle.approval import ApprovalState
 from lifecycle.checks import Checked
-from lifecycle.model import (
-    Address,
-    Claim,
-    Diagnosis,
-    Exit,
-    Kind,
-    Ref,
-    Traffic,
-    Verb,
-)
+from lifecycle.model import Address, Claim, Diagnosis, Exit, Kind, Ref, Traffic, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.verification import Leftover
 from storage import proposals

@@ -3,10 +3,7 @@
 from dataclasses import replace
 
 from bot.views import answers
-from lifecycle.model import (
-    Claim,
-    Verb,
-)
+from lifecycle.model import Claim, Verb
 from lifecycle.plan import plan
 from tests.bot.views.reading import words
 from tests.bot.views.world import World

@@ -8,9 +8,7 @@ from bot.views import answers
 from bot.views import approval as cards
 from bot.views.blocks import BLOCK_LIMIT
 from lifecycle.approval import ApprovalState
-from lifecycle.model import (
-    Verb,
-)
+from lifecycle.model import Verb
 from sandbox.slack.blocks import faults_in_view
 from tests.bot.views.reading import finish, texts, words, wrong_in
 from tests.bot.views.world import World

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from bot.views import answers, operation
 from bot.views.blocks import Message
 from lifecycle import errors
-from lifecycle.model import (
-    Verb,
-)
+from lifecycle.model import Verb
 from tests.bot.views.gallery import every_refusal, views
 from tests.bot.views.reading import finish, words, wrong_with
 from tests.bot.views.world import World

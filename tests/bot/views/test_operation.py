@@ -8,12 +8,7 @@ from bot.grammar import LONGEST_REASON
 from bot.views import operation, thread
 from bot.views.blocks import BLOCK_LIMIT
 from lifecycle.decide import phases_of
-from lifecycle.model import (
-    Claim,
-    Exit,
-    Traffic,
-    Verb,
-)
+from lifecycle.model import Claim, Exit, Traffic, Verb
 from lifecycle.operation import Outcome, State
 from lifecycle.plain import to_plain
 from tests.bot.views.reading import finish, words

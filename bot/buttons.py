@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bot.access import Access, Role
+from bot.commands import Change
 from bot.gate import Gate
-from bot.grammar import Change, parse
+from bot.grammar import parse
 from bot.outcome import Request
 from bot.overview import Overview
 from bot.site import Site

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from bot.access import Access, Role
-from bot.grammar import Change, parse
+from bot.commands import Change
+from bot.grammar import parse
 from bot.launcher import Launcher, under_free_id
 from bot.outcome import Approved, ApprovedNotBegun, Begun, Renewed, Request, Requested
 from bot.settings import ClusterSettings

@@ -7,8 +7,7 @@ import structlog
 
 from bot.access import Access
 from bot.buttons import Button, Buttons
-from bot.gate import Gate
-from bot.grammar import (
+from bot.commands import (
     Approvals,
     Approve,
     Change,
@@ -22,9 +21,10 @@ from bot.grammar import (
     Status,
     Whoami,
     Withdraw,
-    normalised,
-    parse,
 )
+from bot.gate import Gate
+from bot.grammar import parse
+from bot.line import normalised
 from bot.outcome import Request
 from bot.overview import Overview, Permalink
 from bot.site import Site

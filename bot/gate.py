@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.access import Access, Role
+from bot.commands import Change, Snapshot
 from bot.consent import Consent, Notifier
-from bot.grammar import Change, Snapshot, parse
+from bot.grammar import parse
 from bot.launcher import Launcher, Starter, under_free_id
 from bot.outcome import Asked, Begun, Choice, Request, Requested
 from bot.site import Site

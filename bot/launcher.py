@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from bot.grammar import Change
+from bot.commands import Change
 from bot.outcome import Begun, Request
 from bot.planning import plan_of
 from bot.planning.known import Known

@@ -1,6 +1,6 @@
 """What a command would do to a cluster as it is now, one module per group of verbs."""
 
-from bot.grammar import Change, Delete, Purge, Restart, Restore, Snapshot, Start, Stop, Verify
+from bot.commands import Change, Delete, Purge, Restart, Restore, Snapshot, Start, Stop, Verify
 from bot.keeping import Keeper
 from bot.planning.deleting import plan_of_delete
 from bot.planning.known import Known

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.grammar import Delete
+from bot.commands import Delete
 from bot.planning.halfway import refuse_half_deleted, refuse_half_removed, refuse_half_restored
 from bot.planning.known import Found, Known
 from bot.planning.past import ended_how

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from bot.grammar import Restore
+from bot.commands import Restore
 from bot.planning.known import Known
 from bot.planning.past import ended_how, ended_so
 from bot.planning.returning import left_of

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.grammar import Start
+from bot.commands import Start
 from lifecycle import configuration
 from lifecycle.decide import returning
 from lifecycle.model import Observed, Ref

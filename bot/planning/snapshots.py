@@ -1,6 +1,6 @@
 """The plans of a snapshot set, and of the test that it can be restored."""
 
-from bot.grammar import Snapshot, Verify
+from bot.commands import Snapshot, Verify
 from bot.planning.halfway import refuse_half_restored
 from bot.planning.known import Known
 from bot.planning.past import ended_how

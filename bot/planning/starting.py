@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from bot.grammar import Restart, Start
+from bot.commands import Restart, Start
 from bot.planning.halfway import refuse_half_deleted, refuse_half_removed, refuse_half_restored
 from bot.planning.known import Known
 from bot.planning.past import ended_so

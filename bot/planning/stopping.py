@@ -1,6 +1,6 @@
 """The plan of a stop: one that scales to zero, with a snapshot set on the way or without, and one that removes."""
 
-from bot.grammar import Stop
+from bot.commands import Stop
 from bot.planning.halfway import refuse_half_deleted, refuse_half_removed, refuse_half_restored
 from bot.planning.known import Found, Known
 from bot.planning.past import ended_so

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from bot.grammar import unescaped
+from bot.line import unescaped
 from bot.views import claims, kept, removals, snapshots, verification
 from bot.views.addresses import address_lines
 from bot.views.blocks import Block, actions, button, context, escape, paragraph, preformatted, quoted, section

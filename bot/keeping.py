@@ -35,10 +35,10 @@ def stock_of(records: Records) -> Stock:
     for identity in records.restoring:
         needed.setdefault(identity, "a restore from it has not come to its end")
     recorded = (
-        SetRecord(one.content.id, one.content.taken_at, one.content.members, pinned=one.content.id in records.pins)
+        SetRecord(one.content.id, one.operation.begun_at, one.content.members, pinned=one.content.id in records.pins)
         for one in records.sets
     )
-    failed = (SetRecord(one.id, one.ended_at or one.begun_at, _left_by(one), failed=True) for one in records.failed)
+    failed = (SetRecord(one.id, one.begun_at, _left_by(one), failed=True) for one in records.failed)
     return Stock(
         (*recorded, *failed), tuple(one.delete for one in records.volumes), needed, records.last_way_back or ""
     )
@@ -94,7 +94,7 @@ class Keeper:
         """Whether any set could go, were all of them good: else the cluster need not be asked."""
         stock = stock_of(records)
         all_good = [
-            Held(one.id, one.taken_at, Quality.FAILED if one.failed else Quality.GOOD, one.pinned) for one in stock.sets
+            Held(one.id, one.begun_at, Quality.FAILED if one.failed else Quality.GOOD, one.pinned) for one in stock.sets
         ]
         return bool(stale(all_good, self.settings.retention, stock.needed, now).goes)
 
@@ -129,7 +129,7 @@ class Housekeeper:
         records = await self.retention.of(keeper.name)
         for kept in records.volumes:
             place = Place(kept.delete.place.team, keeper.settings.channel)
-            await self.retention.announce(kept, place, self.new_id)
+            await self.retention.announce(kept.delete, place, self.new_id)
         records, now = await self.retention.of(keeper.name), await self.retention.moment()
         if await self.operations.running_on(keeper.name) is None:
             due = next((kept for kept in records.volumes if kept.keeping.is_due(now)), None)

@@ -40,10 +40,14 @@ class Quality(StrEnum):
 
 @dataclass(frozen=True)
 class Held:
-    """A set, as far as the rule has to know it; ``id`` is that of the operation that took it."""
+    """A set, as far as the rule has to know it; ``id`` is that of the operation that took it.
+
+    Sets are ordered by when their operations began, ``begun_at`` by the database's time: the moment of a cut is the
+    cluster's own, in whole seconds, and would put a set before one that was there already.
+    """
 
     id: str
-    taken_at: datetime
+    begun_at: datetime
     quality: Quality
     pinned: bool = False
 
@@ -58,7 +62,7 @@ class Verdict:
 
 def stale(sets: Iterable[Held], policy: Policy, needed: Mapping[str, str], now: datetime) -> Verdict:
     """Which sets go, oldest first. ``needed`` are those that something needs still, with what that is."""
-    ordered = sorted(sets, key=lambda one: (one.taken_at, one.id))
+    ordered = sorted(sets, key=lambda one: (one.begun_at, one.id))
     stays: dict[str, str] = {}
     for one in ordered:
         newer = [other for other in ordered[ordered.index(one) + 1 :] if other.quality is Quality.GOOD]
@@ -80,7 +84,7 @@ def _why_it_stays(
         return "no retention of sets is configured"
     if policy.keep_last is not None and len(newer) < policy.keep_last:
         return f"one of the newest {policy.keep_last}"
-    if policy.keep_days is not None and now - one.taken_at < timedelta(days=policy.keep_days):
+    if policy.keep_days is not None and now - one.begun_at < timedelta(days=policy.keep_days):
         return f"younger than {policy.keep_days} days"
     return None
 
@@ -91,7 +95,7 @@ def clearable(sets: Sequence[Held], policy: Policy, needed: Mapping[str, str], n
     failed = {one.id for one in sets if one.quality is Quality.FAILED}
     freed = {identity for identity in stale(sets, Policy(keep_last=1), needed, now).goes if identity in failed}
     goes = {*usual.goes, *freed}
-    ordered = sorted(sets, key=lambda one: (one.taken_at, one.id))
+    ordered = sorted(sets, key=lambda one: (one.begun_at, one.id))
     return Verdict(
         tuple(one.id for one in ordered if one.id in goes),
         {identity: why for identity, why in usual.stays.items() if identity not in goes},

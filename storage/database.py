@@ -111,6 +111,9 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._turn = asyncio.Lock()
+        self._users: set[object] = set()
+        self._left = asyncio.Event()
+        self._closing = False
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -118,7 +121,7 @@ class Database:
 
         Not to be nested, and nothing but the database is to be awaited in it. Raises StorageError.
         """
-        async with self._turn, connected(self._writer) as connection:
+        async with self._turn, self._used(self._writer) as connection:
             connection.info.pop(TOLD, None)
             yield connection
             await self._commit(connection)
@@ -135,8 +138,30 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Read one moment's state; waits for no writer and cannot write. Raises StorageError."""
-        async with connected(self._reader) as connection:
+        async with self._used(self._reader) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def _used(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        if self._closing:
+            raise StorageError("the database is closed: the program is ending")
+        user = object()
+        self._users.add(user)
+        try:
+            async with connected(engine) as connection:
+                yield connection
+        finally:
+            self._users.remove(user)
+            self._left.set()
+
+    async def close(self) -> None:
+        """Begin nothing more, and see what has begun to its end: a connection in use cannot be closed."""
+        self._closing = True
+        while self._users:
+            self._left.clear()
+            await self._left.wait()
+        await self._reader.dispose()
+        await self._writer.dispose()
 
 
 @asynccontextmanager
@@ -151,14 +176,13 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     reader = create_async_engine(address, pool_size=5, max_overflow=15)
     begin_with(writer, "BEGIN IMMEDIATE", WRITER_PRAGMAS)
     begin_with(reader, "BEGIN", READER_PRAGMAS)
+    database = Database(writer, reader)
     try:
-        database = Database(writer, reader)
         async with database.transaction() as connection:
             await connection.run_sync(upgrade)
         yield database
     finally:
-        await reader.dispose()
-        await writer.dispose()
+        await database.close()
 
 
 def file_address(url: str) -> URL:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -156,20 +156,18 @@ class Retention:
 
     # notices
 
-    async def announce(self, kept: KeptVolumes, place: Place, new_id: Callable[[str], str]) -> Notice | None:
-        """Tell the channel where it is time; None where it is not, or where somebody was a moment faster."""
+    async def announce(self, delete: Operation, place: Place, new_id: Callable[[str], str]) -> Notice | None:
+        """Tell the channel where it is time for what the delete kept; None where it is not, or somebody was faster."""
         async with self._database.transaction() as connection:
             at = await moment(connection, self._clock)
-            due = kept.keeping.announcement(at)
-            if due is None or await returned(connection, [kept.delete.id]):
-                return None
-            if await _is_being_purged(connection, kept.delete.cluster):
+            due = await _announcement(connection, delete, at)
+            if due is None:
                 return None
             identity = new_id("no")
             row = {
                 "id": identity,
-                "cluster": kept.delete.cluster,
-                "deletion": kept.delete.id,
+                "cluster": delete.cluster,
+                "deletion": delete.id,
                 "place_team": place.team,
                 "place_channel": place.channel,
                 "made_at": stored(at),
@@ -178,8 +176,8 @@ class Retention:
             }
             if not (await connection.execute(insert(notices).values(**row).on_conflict_do_nothing())).rowcount:
                 return None
-            data = {"delete": kept.delete.id, "due_at": due, "volumes": kept.delete.goal.volumes}
-            await tell(connection, Entry("notice", None, kept.delete.cluster, identity, place, data), at)
+            data = {"delete": delete.id, "due_at": due, "volumes": delete.goal.volumes}
+            await tell(connection, Entry("notice", None, delete.cluster, identity, place, data), at)
             return await _noticed(connection, identity)
 
     async def notice(self, identity: str) -> Notice | None:
@@ -302,6 +300,16 @@ async def _restoring(connection: AsyncConnection, cluster: str) -> tuple[str, ..
     newest = [operation_of(row) for row in await connection.execute(query.order_by(operations.c.number.desc()))]
     open_ones = takewhile(lambda one: one.state is not State.DONE, newest)
     return tuple({one.goal.chosen for one in open_ones if one.goal.chosen})
+
+
+async def _announcement(connection: AsyncConnection, delete: Operation, at: datetime) -> datetime | None:
+    """The moment to announce now, if any, as the tables have it in this transaction."""
+    if await returned(connection, [delete.id]) or await _is_being_purged(connection, delete.cluster):
+        return None
+    if await connection.scalar(select(is_purged(VOLUMES, literal(delete.id)))):
+        return None
+    told = [_notice(row) for row in await connection.execute(_notices(delete.cluster))]
+    return _kept_volumes(delete, told).keeping.announcement(at)
 
 
 async def _is_being_purged(connection: AsyncConnection, cluster: str) -> bool:

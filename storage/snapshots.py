@@ -38,7 +38,7 @@ class SnapshotSets:
     async def of(self, cluster: str) -> tuple[Kept, ...]:
         """The cluster's sets that were not purged, newest first."""
         query = _sets().where(snapshot_sets.c.cluster == cluster, ~is_purged(SET, snapshot_sets.c.operation))
-        query = query.order_by(snapshot_sets.c.taken_at.desc())
+        query = query.order_by(operations.c.begun_at.desc(), operations.c.id.desc())
         async with self._database.reading() as connection:
             return tuple(_kept(row) for row in await connection.execute(query))
 
@@ -60,7 +60,6 @@ async def write_set(connection: AsyncConnection, operation: Operation, taken: Sn
     statement = insert(snapshot_sets).values(
         operation=operation.id,
         cluster=operation.cluster,
-        taken_at=stored(taken.taken_at),
         content=canonical(to_plain(taken)),
     )
     return bool((await connection.execute(statement.on_conflict_do_nothing())).rowcount)

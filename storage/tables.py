@@ -213,13 +213,12 @@ snapshot_sets = Table(
     metadata,
     Column("operation", Text, ForeignKey("operations.id"), primary_key=True),
     Column("cluster", Text, nullable=False),
-    Column("taken_at", BigInteger, nullable=False),
     Column("content", Text, nullable=False),
     Column("verified_at", BigInteger),
     Column("verified_by", Text, ForeignKey("operations.id")),
     Column("verdict", Text),  # of the newest restore test that said something of the data, else of the newest
 )
-Index("snapshot_sets_of_a_cluster", snapshot_sets.c.cluster, snapshot_sets.c.taken_at)
+Index("snapshot_sets_of_a_cluster", snapshot_sets.c.cluster)
 
 pins = Table(
     "pins",

@@ -28,7 +28,7 @@ class SetRecord:
     """A set as it is recorded, or what a failed one may have left: of that only names and claims are known."""
 
     id: str
-    taken_at: datetime
+    begun_at: datetime
     members: tuple[Snapshot, ...]
     failed: bool = False
     pinned: bool = False
@@ -70,7 +70,7 @@ def draft(stock: Stock) -> Goal:
 
 def held(stock: Stock, observed: Observed) -> tuple[Held, ...]:
     """The sets with how good they are in this picture, which is one for the draft."""
-    return tuple(Held(one.id, one.taken_at, _quality(one, observed), one.pinned) for one in stock.sets)
+    return tuple(Held(one.id, one.begun_at, _quality(one, observed), one.pinned) for one in stock.sets)
 
 
 def _quality(record: SetRecord, observed: Observed) -> Quality:
@@ -120,7 +120,7 @@ def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict
 def _guard(stock: Stock, going: Sequence[str]) -> SetRecord | None:
     """The newest set that was good once; what goes is never it, but for one that was found bad."""
     recorded = [one for one in stock.sets if not one.failed and one.id not in going]
-    return max(recorded, key=lambda one: (one.taken_at, one.id), default=None)
+    return max(recorded, key=lambda one: (one.begun_at, one.id), default=None)
 
 
 def _needs_set(delete: Operation) -> bool:

@@ -22,11 +22,12 @@ from lifecycle.operation import Operation, Outcome, State
 from sandbox import slack
 from sandbox.slack import Limits, Message, SlackSandbox
 from storage.approvals import Approvals
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.retention import Retention
 from tests.fakes import values
+from tests.fakes.database import a_database
 from tests.fakes.values import planned
 from tests.storage.conftest import StandingClock, Store
 
@@ -176,7 +177,7 @@ async def a_house(folder: Path, limits: Limits | None = None) -> AsyncIterator[H
     with structlog.testing.capture_logs():  # rendering a trace takes longer than a test
         async with (
             slack.start(limits=limits) as workspace,
-            open_database(f"sqlite+aiosqlite:///{folder}/tml-bot.db") as database,
+            a_database(folder / "tml-bot.db") as database,
         ):
             yield furnished(House(Store(database, clock), workspace))
 

@@ -31,10 +31,10 @@ from lifecycle.operation import Operation, Outcome, State
 from sandbox import slack
 from sandbox.slack import Message, Reply, SlackSandbox
 from storage.audit import Recorded
-from storage.database import open_database
 from storage.ids import new_id
 from tests.fakes import values
 from tests.fakes.cluster import FakeClock, FakeCluster
+from tests.fakes.database import a_database
 from tests.fakes.values import planned
 from tests.storage.conftest import StandingClock, Store, a_stop
 
@@ -214,7 +214,7 @@ async def an_office(folder: Path, **workspace_options: Any) -> AsyncIterator[Off
     async with AsyncExitStack() as stack:
         stack.enter_context(structlog.testing.capture_logs())
         workspace = await stack.enter_async_context(slack.start(limits=None, **workspace_options))
-        opened = await stack.enter_async_context(open_database(f"sqlite+aiosqlite:///{folder}/tml-bot.db"))
+        opened = await stack.enter_async_context(a_database(folder / "tml-bot.db"))
         furnish(workspace)
         store, starter, doors = Store(opened, StandingClock(datetime.now(UTC))), Starter(), some_doors()
         process = await stack.enter_async_context(AsyncExitStack())

@@ -202,16 +202,16 @@ class Unwell(Messages):
         self._perhaps("due")
         return await super().due()
 
-    async def posted(self, *arguments: Any) -> int:
-        self._perhaps("posted")
-        return await super().posted(*arguments)
+    async def posted_first(self, *arguments: Any) -> bool:
+        self._perhaps("posted_first")
+        return await super().posted_first(*arguments)
 
     async def entries_of(self, subject: str) -> Any:
         self._perhaps("entries_of")
         return await super().entries_of(subject)
 
 
-@pytest.mark.parametrize("which", [["due"], ["posted", "entries_of"]], ids=str)
+@pytest.mark.parametrize("which", [["due"], ["posted_first", "entries_of"]], ids=str)
 async def test_a_database_that_is_locked_for_a_moment_ends_nothing_and_doubles_nothing(
     house: House, which: list[str]
 ) -> None:

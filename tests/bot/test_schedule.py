@@ -11,8 +11,9 @@ import pytest
 
 from bot.schedule import ApprovalJobs, scheduling
 from lifecycle.approval import Approval, ApprovalState
-from storage.database import Database, StorageError, open_database
+from storage.database import Database, StorageError
 from tests.bot.house import until
+from tests.fakes.database import a_database
 from tests.storage.conftest import StandingClock, Store
 from tests.storage.test_approvals import ASKED, BOB
 
@@ -28,7 +29,7 @@ class Shifted(StandingClock):
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/tml-bot.db") as database:
+    async with a_database(tmp_path / "tml-bot.db") as database:
         yield Store(database, Shifted())
 
 

@@ -1,6 +1,8 @@
-"""What a namespace holds, as values that can be compared: objects, and the bytes behind the claims."""
+"""What a namespace holds, as values that can be compared, and what of it must not be seen outside."""
 
+import base64
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,21 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != GROWING:
             yield file.relative_to(folder).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+CANARY = "CANARY"
+"""With this every value of the sandbox's secrets begins."""
+
+
+def everything_told(box: Sandbox) -> str:
+    """What Slack was sent and answered, what people see there, and every byte of the database's files."""
+    database = b"".join(path.read_bytes() for path in sorted(box.folder.glob("tml-bot.db*")) if path.is_file())
+    calls = json.dumps([[call.method, call.arguments, call.result] for call in box.slack.calls], default=str)
+    return f"{box.slack.transcript()}{calls}{database.decode(errors='replace')}"
+
+
+def assert_no_secret_in(text: str) -> None:
+    """No value of a secret, as it is or as Kubernetes writes it."""
+    encoded = base64.b64encode(CANARY.encode()).decode().rstrip("=")
+    for value in (CANARY, encoded):
+        assert value not in text, text[max(0, text.index(value) - 300) : text.index(value) + 60]

@@ -22,6 +22,7 @@ from bot.logs import configure_logging
 from bot.settings import load_settings
 from lifecycle.kube.lease import LeaseTiming
 from sandbox import Sandbox
+from tests.e2e.belongings import assert_no_secret_in
 from tests.e2e.town import FAST, PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,7 @@ async def served(
         await asyncio.wait({started, running.listening}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert running.serving.is_set(), f"it does not serve: {running.log}"
         yield running
+        assert_no_secret_in(running.log)
     finally:
         started.cancel()
         if process.returncode is None:

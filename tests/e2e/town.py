@@ -15,6 +15,7 @@ from sandbox import Sandbox
 from sandbox.slack import Message, Reply
 from storage.audit import AuditLog, Recorded
 from storage.database import open_database
+from tests.e2e.belongings import assert_no_secret_in, everything_told
 
 FAST = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=0.6, rest=0.1)
 SCALE = 0.002
@@ -192,11 +193,12 @@ async def town(
         if before:
             before(box)
         configuration = configured(box)
-        if not serve:
+        if serve:
+            async with bot(box, configuration):
+                yield Town(box)
+        else:
             yield Town(box)
-            return
-        async with bot(box, configuration):
-            yield Town(box)
+        assert_no_secret_in(everything_told(box))
 
 
 @asynccontextmanager

@@ -18,11 +18,12 @@ from lifecycle.plan import plan, plan_of_return
 from lifecycle.runner import Runner
 from lifecycle.topology import Topology
 from storage.audit import AuditLog
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.journal import DatabaseJournal
 from storage.operations import Operations
 from tests.fakes import values
 from tests.fakes.cluster import FakeClock, FakeCluster
+from tests.fakes.database import a_database
 
 SEEN, MISSED = Checked(Checked.SEEN), Checked(Checked.FAILED, "exit code 3")
 STOPPED = {component: values.down(values.workload(component)) for component in Component}
@@ -30,7 +31,7 @@ STOPPED = {component: values.down(values.workload(component)) for component in C
 
 @asynccontextmanager
 async def journal(tmp_path: Path, cluster: FakeCluster) -> AsyncIterator[tuple[Runner, Database]]:
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/bot.db") as database:
+    async with a_database(tmp_path / "bot.db") as database:
         yield Runner(DatabaseJournal(database, cluster.clock), cluster.clock, "test/1"), database
 
 

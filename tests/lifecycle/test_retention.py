@@ -34,23 +34,23 @@ def test_neither_the_newest_good_set_goes_nor_what_is_pinned_or_needed_nor_the_l
     assert {*found.goes} | {*found.stays} == {one.id for one in sets}
     assert {*found.goes}.isdisjoint(found.stays)
     by_id = {one.id: one for one in sets}
-    good = sorted((one for one in sets if one.quality is GOOD), key=lambda one: (one.taken_at, one.id))
+    good = sorted((one for one in sets if one.quality is GOOD), key=lambda one: (one.begun_at, one.id))
     for identity in found.goes:
         one = by_id[identity]
         assert not one.pinned
         assert identity not in needed
         assert good, "without a good set nothing goes"
-        assert (one.taken_at, one.id) < (good[-1].taken_at, good[-1].id)
+        assert (one.begun_at, one.id) < (good[-1].begun_at, good[-1].id)
 
 
 @given(histories, policies)
 def test_so_many_good_sets_and_all_of_so_many_days_stay(sets: list[Held], policy: Policy) -> None:
     goes = {*stale(sets, policy, {}, NOW).goes}
-    newest = sorted((one for one in sets if one.quality is GOOD), key=lambda one: (one.taken_at, one.id))
+    newest = sorted((one for one in sets if one.quality is GOOD), key=lambda one: (one.begun_at, one.id))
     if policy.keep_last:
         assert goes.isdisjoint(one.id for one in newest[-policy.keep_last :])
     if policy.keep_days:
-        assert goes.isdisjoint(one.id for one in sets if NOW - one.taken_at < policy.keep_days * DAY)
+        assert goes.isdisjoint(one.id for one in sets if NOW - one.begun_at < policy.keep_days * DAY)
     if not policy.removes:
         assert not goes
 

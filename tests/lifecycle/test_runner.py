@@ -1,6 +1,6 @@
 """The loop, on the real journal: cut off anywhere it ends the same, and what it says was seen."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -16,11 +16,12 @@ from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan
 from lifecycle.runner import Runner
 from storage.audit import AuditLog
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.journal import DatabaseJournal
 from storage.operations import Operations
 from tests.fakes import values
 from tests.fakes.cluster import Crash, FakeClock, FakeCluster
+from tests.fakes.database import a_database
 from tests.fakes.world import Fault
 
 SCALING = [Verb.STOP, Verb.START, Verb.RESTART]
@@ -53,7 +54,7 @@ async def stage(
     tmp_path: Path, found: Discovery, goal: Goal, expected: int | None = None
 ) -> AsyncIterator[tuple[FakeCluster, Operation, Database]]:
     clock = FakeClock()
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/bot.db") as database:
+    async with a_database(tmp_path / "bot.db") as database:
         operation = replace(values.operation(goal.marked("op-000001")), expected=expected)
         begun = await Operations(database, clock).begin(operation, plan(goal, found))
         yield FakeCluster(found, clock), begun, database
@@ -72,11 +73,16 @@ async def fresh(database: Database, cluster: FakeCluster) -> Operation:
     return operation
 
 
-def goal_of(verb: Verb) -> tuple[Discovery, Goal]:
+ONE_OF_EACH_WAVE = (Component.NOSQL, Component.SQL, Component.TM)
+"""Enough where every run is cut off once at each of its points: the waves before and after it are what differs."""
+
+
+def goal_of(verb: Verb, components: Iterable[Component] = Component) -> tuple[Discovery, Goal]:
+    workloads = tuple(values.workload(component) for component in components)
     if verb is Verb.START:
-        found = values.discovery(STOPPED)
+        found = values.discovery(STOPPED, workloads=workloads)
         return found, start.goal(found, {}, {})
-    found = values.discovery()
+    found = values.discovery(workloads=workloads)
     return found, stop.goal(found) if verb is Verb.STOP else restart.goal(found, None, downtime=True)
 
 
@@ -100,7 +106,7 @@ async def test_cut_off_after_any_effect_and_taken_up_by_another_process_it_ends_
     verb: Verb, tmp_path: Path
 ) -> None:
     for crash_after in range(200):
-        found, goal = goal_of(verb)
+        found, goal = goal_of(verb, ONE_OF_EACH_WAVE)
         folder = tmp_path / str(crash_after)
         async with stage(folder, found, goal) as (cluster, operation, database):
             cluster.crash_after = crash_after
@@ -119,7 +125,7 @@ async def test_cut_off_after_any_commit_and_taken_up_by_another_process_it_ends_
     verb: Verb, tmp_path: Path
 ) -> None:
     for crash_after in range(300):
-        found, goal = goal_of(verb)
+        found, goal = goal_of(verb, ONE_OF_EACH_WAVE)
         async with stage(tmp_path / str(crash_after), found, goal) as (cluster, operation, database):
             with suppress(Crash):
                 await runner(cluster, database, crash_after).run(operation, cluster)

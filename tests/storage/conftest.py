@@ -20,6 +20,7 @@ from storage.proposals import Proposals
 from storage.retention import Retention
 from storage.snapshots import SnapshotSets
 from tests.fakes import values
+from tests.fakes.database import a_database
 from tests.fakes.values import planned
 
 
@@ -79,8 +80,8 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(url: str, clock: StandingClock) -> AsyncIterator[Store]:
-    async with open_database(url) as database:
+async def store(tmp_path: Path, url: str, clock: StandingClock) -> AsyncIterator[Store]:
+    async with a_database(tmp_path / "data" / "tml-bot.db") as database:
         yield Store(database, clock)
 
 

@@ -16,7 +16,7 @@ from lifecycle.model import Target
 from lifecycle.operation import Outcome, State
 from lifecycle.plain import canonical, to_plain
 from storage.audit import Entry, append
-from storage.database import StorageError, open_database
+from storage.database import Database, StorageError, open_database
 from storage.messages import want
 from storage.migrations import upgrade
 from storage.moments import moment_of, stored
@@ -303,3 +303,24 @@ async def test_a_file_that_another_program_holds_open_can_still_be_read(store: S
     outside = sqlite3.connect(tmp_path / "data" / "tml-bot.db")
     assert outside.execute("SELECT id FROM operations").fetchall() == [("op-000001",)]
     outside.close()
+
+
+async def test_closing_sees_to_its_end_what_has_begun_and_begins_nothing_more(url: str) -> None:
+    async def write(database: Database, going: asyncio.Event) -> None:
+        async with database.transaction() as connection:
+            going.set()
+            await asyncio.sleep(0.05)
+            await connection.execute(text("CREATE TABLE late (one INTEGER)"))
+
+    async with open_database(url) as database:
+        begun = asyncio.Event()
+        first, second = (asyncio.create_task(write(database, begun)) for _ in range(2))
+        await begun.wait()
+    await first
+    with pytest.raises(StorageError, match="closed"):
+        await second
+    with pytest.raises(StorageError, match="closed"):
+        async with database.reading():
+            pytest.fail("a closed database was read")
+    async with open_database(url) as again, again.reading() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM late"))).scalar_one() == 0

@@ -53,7 +53,7 @@ async def kept(store: Store) -> KeptVolumes:
 
 
 async def announced(store: Store, identity: str = "no-000001") -> Notice:
-    notice = await store.retention.announce(await kept(store), OPS, lambda _: identity)
+    notice = await store.retention.announce((await kept(store)).delete, OPS, lambda _: identity)
     assert notice
     return notice
 
@@ -70,11 +70,14 @@ async def with_set(store: Store, identity: str) -> None:
 
 async def test_a_notice_is_given_a_day_before_and_once_by_all_processes(store: Store, other: Store) -> None:
     await deleted(store)
-    assert await store.retention.announce(await kept(store), OPS, lambda _: "no-000001") is None
+    assert await store.retention.announce((await kept(store)).delete, OPS, lambda _: "no-000001") is None
     store.clock.advance(6 * DAY)
     one = await kept(store)
     given = await asyncio.gather(
-        *(each.retention.announce(one, OPS, lambda _, n=n: f"no-00000{n}") for n, each in enumerate((store, other)))  # type: ignore[misc]
+        *(
+            each.retention.announce(one.delete, OPS, lambda _, n=n: f"no-00000{n}")
+            for n, each in enumerate((store, other))
+        )  # type: ignore[misc]
     )
     (notice,) = (one for one in given if one)
     assert notice.due_at - (await store.retention.moment()) <= timedelta(days=1)
@@ -101,7 +104,7 @@ async def test_keep_longer_counts_once_however_often_it_is_pressed_and_is_announ
     assert extended.kept_until == notice.due_at + WEEK
     assert (await kinds(store)).count("notice-extended") == 1
     store.clock.advance(3 * DAY)
-    assert await store.retention.announce(await kept(store), OPS, lambda _: "no-000002") is None
+    assert await store.retention.announce((await kept(store)).delete, OPS, lambda _: "no-000002") is None
     store.clock.advance(4 * DAY)
     again = await announced(store, "no-000002")
     assert again.due_at >= notice.due_at + WEEK
@@ -154,13 +157,16 @@ async def test_what_was_purged_is_kept_no_more_and_is_not_announced_again(store:
     await deleted(store)
     store.clock.advance(6 * DAY)
     notice = await announced(store)
+    delete = (await kept(store)).delete
     store.clock.advance(2 * DAY)
     begun = await store.retention.begin(notice, *planned(a_purge()))
-    assert await store.retention.announce(replace(await kept(store), notice=None), OPS, lambda _: "no-000009") is None
+    assert await store.retention.announce(delete, OPS, lambda _: "no-000009") is None
     taken = await store.journal.take(begun, "bot-1", begun.epoch + 1)
     await store.journal.finished(taken, Outcome(State.DONE))
     records = await store.retention.of("prod")
     assert (records.volumes, records.last_way_back) == ((), "op-delete")
+    announcing = store.retention.announce(delete, OPS, lambda _: "no-000010")
+    assert await announcing is None, "not even by who looked while it was still there"
     assert await store.retention.purge_of("op-delete") == "op-purge0"
     with pytest.raises(PurgeVoid, match="purged already"):
         await store.operations.begin(*planned(a_purge("op-purge1")))

@@ -1,4 +1,4 @@
-"""Snapshot sets.
+"""Snapshot sets, with what a restore test said of them.
 
 Revision ID: 0004
 """
@@ -17,7 +17,9 @@ def upgrade() -> None:
         "snapshot_sets",
         sa.Column("operation", sa.Text, sa.ForeignKey("operations.id"), primary_key=True),
         sa.Column("cluster", sa.Text, nullable=False),
-        sa.Column("taken_at", sa.BigInteger, nullable=False),
         sa.Column("content", sa.Text, nullable=False),
+        sa.Column("verified_at", sa.BigInteger),
+        sa.Column("verified_by", sa.Text, sa.ForeignKey("operations.id")),
+        sa.Column("verdict", sa.Text),
     )
-    op.create_index("snapshot_sets_of_a_cluster", "snapshot_sets", ["cluster", "taken_at"])
+    op.create_index("snapshot_sets_of_a_cluster", "snapshot_sets", ["cluster"])

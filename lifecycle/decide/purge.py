@@ -276,11 +276,17 @@ def estranged(goal: Goal, observed: Observed) -> str | None:
         seen, content = _own_snapshot(one, observed), _own_content(one, observed)
         if content and seen is None and observed.snapshot(one.snapshot):
             return f"{Ref(Kind.SNAPSHOT, one.snapshot)} was replaced by another one, and {content.ref} is still there"
-        if content and (content.snapshot, content.handle) != (one.snapshot, one.handle):
+        if content and not _is_of(one, content):
             return f"{content.ref} is of another snapshot now"
         if seen and seen.content and seen.content != one.content:
             return f"{seen.ref} has a content that it had not when this was planned: {seen.content}"
     return None
+
+
+def _is_of(one: Doomed, content: Content) -> bool:
+    """Between the bytes and the content itself its handle goes (external-snapshotter, clearVolumeContentStatus)."""
+    is_emptied = content.deleting and not content.handle
+    return content.snapshot == one.snapshot and (content.handle == one.handle or is_emptied)
 
 
 def giving_up_steps(goal: Goal, observed: Observed) -> list[Step]:

@@ -143,11 +143,7 @@ async def test_a_purge_takes_kept_volumes_and_old_sets_with_their_bytes_and_noth
 
     watch = Stopwatch(box)
     live = await agreed(here, "purge staging because the disks are full")
-    try:
-        await until(box.admin, path_of(kept[SQL]), is_given_up, 15)
-    except TimeoutError:
-        print("LIVE", live.text, here.thread(live), words_of(live))
-        raise
+    await until(box.admin, path_of(kept[SQL]), is_given_up)
     await trouble(box)
     await let_go(box, path_of(kept[SQL]))
     await here.until_says(live, "Purged what was kept of staging: the disks are full")

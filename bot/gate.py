@@ -611,7 +611,8 @@ class Gate:
             if not absent(discovery, chosen.operation.goal.topology):
                 return await self._plan_in_place(change, chosen, discovery)
         removal = await self._operations.unreturned_removal(change.cluster)
-        draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation)
+        is_kept = removal is not None and not await self._retention.is_purged(removal.id)
+        draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation, is_kept=is_kept)
         return await self._plan_of_making(change, draft)
 
     async def _plan_in_place(self, change: Restore, chosen: Kept, discovery: Discovery) -> Plan:

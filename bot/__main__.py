@@ -29,15 +29,17 @@ from bot.access import Access
 from bot.desk import Desk
 from bot.directory import SlackDirectory
 from bot.executor import Executor
-from bot.gate import Gate, Site
+from bot.gate import Gate
 from bot.health import serving_health
 from bot.keeping import Housekeeper, Keeper
 from bot.listeners import register
 from bot.logs import configure_logging, silence_logging
 from bot.notices import Notices
+from bot.planning import Planner
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import LOOK, housekeeping, scheduling
 from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
+from bot.sites import Site
 from bot.slack_trouble import UNREACHED, is_passing, named
 from bot.subjects import Subjects
 from lifecycle.decide import stop
@@ -150,7 +152,7 @@ async def serving(
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
         access = Access(directory, who["team_id"], who.get("enterprise_id"))
-        snapshots = SnapshotSets(database)
+        planner = Planner(sites, operations, SnapshotSets(database), retention)
         gate = Gate(
             sites=sites,
             access=access,
@@ -158,14 +160,13 @@ async def serving(
             messages=messages,
             proposals=proposals,
             approvals=approvals,
-            sets=snapshots,
-            retention=retention,
+            planner=planner,
             notices=notices,
             starter=executor,
             clock=clock,
             new_id=fresh,
         )
-        desk = Desk(sites, gate, access, operations, approvals, messages, retention, audit, link, clock)
+        desk = Desk(sites, gate, planner, access, operations, approvals, messages, retention, audit, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
 

@@ -8,7 +8,7 @@ import structlog
 
 from bot import status
 from bot.access import Access, Role
-from bot.gate import Approved, Asked, Begun, Choice, Gate, Outcome, Renewed, Request, Requested, Site
+from bot.gate import Approved, Asked, Begun, Choice, Gate, Outcome, Renewed, Request, Requested
 from bot.grammar import (
     Approvals,
     Approve,
@@ -28,7 +28,9 @@ from bot.grammar import (
     normalised,
     parse,
 )
+from bot.planning import Planner
 from bot.removals import left_of
+from bot.sites import Site
 from bot.views import answers
 from bot.views import approval as approval_views
 from bot.views import kept as kept_views
@@ -87,6 +89,7 @@ class Desk:
 
     sites: Mapping[str, Site]
     gate: Gate
+    planner: Planner
     access: Access
     operations: Operations
     approvals: ApprovalRecords
@@ -215,7 +218,7 @@ class Desk:
                 return await self._status(request.person, cluster)
             case PlanOf():
                 await self._require_viewer(request.person, command.cluster)
-                return answers.plan(command.cluster, await self.gate.plan_of(command))
+                return answers.plan(command.cluster, await self.planner.plan_of(command))
             case History(cluster):
                 return await self._history(request.person, cluster)
             case Approve(approval, name):

@@ -1,6 +1,5 @@
 """The one way from words to a running operation: rights, picture, plan, a second look in production, the record."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -8,67 +7,33 @@ from datetime import timedelta
 from typing import Protocol
 
 from bot.access import Access, Role
-from bot.grammar import Change, Delete, PlanOf, Purge, Restart, Restore, Snapshot, Start, Stop, Verify, parse
-from bot.keeping import Keeper
-from bot.removals import Left, left_of, lost, missing_in_words, plan_of_start
-from bot.settings import ClusterSettings, StopMode
-from lifecycle import configuration
+from bot.grammar import Change, Snapshot, parse
+from bot.planning import Planner
+from bot.settings import ClusterSettings
+from bot.sites import Site
 from lifecycle.approval import Approval, ApprovalState, check_place, is_same
-from lifecycle.decide import BACK, delete, in_place, phases_of, remove, restart, restore, snapshot, start, stop, verify
-from lifecycle.decide.preflight import absent
+from lifecycle.decide import BACK, phases_of, start
 from lifecycle.difference import difference
 from lifecycle.errors import (
-    AlreadyRunning,
-    AlreadyStopped,
-    ClusterBusy,
     ClusterError,
-    Deleted,
-    HalfDeleted,
-    HalfRemoved,
-    HalfRestored,
-    MissingRights,
     NotAllowed,
-    NothingFound,
-    NothingToRestore,
-    NothingToVerify,
     NotUnderstood,
     Refused,
-    Removed,
-    Retryable,
-    Unsafe,
 )
-from lifecycle.model import Action, Component, Discovery, Person, Place, Verb
-from lifecycle.operation import Goal, Operation, State
+from lifecycle.model import Action, Person, Place, Verb
+from lifecycle.operation import Operation
 from lifecycle.plain import from_plain, to_plain
-from lifecycle.plan import Plan, plan, plan_of_return
-from lifecycle.ports import Clock, Cluster
-from lifecycle.snapshots import Ending, Temperature, ending
-from lifecycle.verification import doubt
+from lifecycle.plan import Plan
+from lifecycle.ports import Clock
+from lifecycle.snapshots import Temperature
 from storage.approvals import Approvals
 from storage.database import StorageError
 from storage.messages import Messages
 from storage.operations import IdTaken, Operations
 from storage.proposals import Proposal, Proposals
-from storage.retention import Retention
-from storage.snapshots import Kept, SnapshotSets
 
 CARD_LASTS = timedelta(minutes=10)
 """How long a card may be answered; the plan on it is compared again anyhow."""
-
-LOOKED_WITHIN = 15.0
-"""Seconds after which a person is told that Kubernetes does not answer."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A configured cluster and the door to it."""
-
-    settings: ClusterSettings
-    cluster: Cluster
-
-    @property
-    def probe_url(self) -> str | None:
-        return self.settings.probe_url
 
 
 @dataclass(frozen=True)
@@ -176,8 +141,7 @@ class Gate:
         messages: Messages,
         proposals: Proposals,
         approvals: Approvals,
-        sets: SnapshotSets,
-        retention: Retention,
+        planner: Planner,
         notices: Notifier,
         starter: Starter,
         clock: Clock,
@@ -189,8 +153,7 @@ class Gate:
         self._messages = messages
         self._proposals = proposals
         self._approvals = approvals
-        self._sets = sets
-        self._retention = retention
+        self._planner = planner
         self._notices = notices
         self._starter = starter
         self._clock = clock
@@ -201,11 +164,11 @@ class Gate:
         site = self._sites[command.cluster]
         await self._access.require(request.person, site.settings, Role.OPERATOR)
         if isinstance(command, Snapshot) and command.temperature is None:
-            hot = await self.plan_of(replace(command, temperature=Temperature.HOT))
+            hot = await self._planner.plan_of(replace(command, temperature=Temperature.HOT))
             if hot.goal.cutting and hot.goal.cutting.temperature is Temperature.HOT:
                 return await self._choice(request, command, hot)
             command = replace(command, temperature=Temperature.COLD)
-        made = await self.plan_of(command)
+        made = await self._planner.plan_of(command)
         if made.verb in NEEDS_APPROVAL:
             return Requested(await self._request(request, command, made))
         if site.settings.is_production or made.doubtful or made.goal.absent:
@@ -218,7 +181,7 @@ class Gate:
 
     async def _choice(self, request: Request, command: Snapshot, hot: Plan) -> Choice:
         """Of a cluster that runs."""
-        cold = await self.plan_of(replace(command, temperature=Temperature.COLD))
+        cold = await self._planner.plan_of(replace(command, temperature=Temperature.COLD))
         asked = [await self._propose(_worded(request, command, made), command, made) for made in (hot, cold)]
         down, up = (_keys(cold, action) for action in (Action.SCALE_TO_ZERO, Action.SCALE_UP))
         took = [
@@ -235,7 +198,7 @@ class Gate:
         command = parse(proposal.options["text"], list(self._sites))
         assert isinstance(command, Change)
         await self._access.require(person, self._sites[command.cluster].settings, Role.OPERATOR)
-        made = await self.plan_of(command)
+        made = await self._planner.plan_of(command)
         request = Request(person, proposal.place, proposal.options["text"])
         if made.digest != proposal.digest:
             await self._proposals.void(identity, person)
@@ -324,7 +287,7 @@ class Gate:
         entitled = await self._access.still_approvers(approval.approvers, settings, approval.verb)
         command = parse(approval.command, list(self._sites))
         assert isinstance(command, Change)
-        made = await self.plan_of(command)
+        made = await self._planner.plan_of(command)
         request = Request(approval.requester, approval.place, approval.command)
         if made.digest != approval.digest:
             return await self._renew(approval, request, command, made)
@@ -366,328 +329,6 @@ class Gate:
             terms=site.settings.approval[made.verb],
             made_at=self._clock.now(),
         )
-
-    async def plan_of(self, command: Change | PlanOf) -> Plan:
-        """What the command would do to the cluster as it is now; changes nothing."""
-        change = command.change if isinstance(command, PlanOf) else command
-        if running := await self._operations.running_on(change.cluster):
-            raise ClusterBusy(change.cluster, running.id)
-        try:
-            async with asyncio.timeout(LOOKED_WITHIN):
-                match change:
-                    case Restore():
-                        return await self._plan_of_return(change)
-                    case Verify():
-                        return await self._plan_of_verification(change)
-                    case Purge():
-                        return await self._plan_of_purge(change)
-                    case _:
-                        return await self._plan(change)
-        except TimeoutError:
-            raise Retryable(f"no answer within {LOOKED_WITHIN:.0f} s") from None
-
-    async def _plan(self, change: Stop | Start | Restart | Delete | Snapshot) -> Plan:
-        """Of a cluster that can be discovered."""
-        cluster = self._sites[change.cluster].cluster
-        left = None
-        if isinstance(change, Start):
-            left = await self._left_for(change)
-            if left and left.is_written_down:
-                return await self._plan_of_start(change, left)
-        discovery = await self._discovered(change.cluster, left)
-        last = await self._operations.latest_change(change.cluster)
-        gone = (*absent(discovery, last.goal.topology if last else ()), *(missing_in_words(left) if left else ()))
-        found = replace(discovery, absent=gone)
-        removes = isinstance(change, Stop) and self._removes(change)
-        if removes or isinstance(change, Start | Delete | Snapshot):
-            await self._refuse_half_restored(change, discovery)
-        if isinstance(change, Delete) or (isinstance(change, Stop) and removes):
-            made = self._planned(await self._goal_of_removal(change, found, last), found, last)
-            return replace(made, warnings=(*made.warnings, *await self._doubts(change)))
-        if isinstance(change, Start):
-            await self._refuse_half_deleted(change, discovery)
-        if isinstance(change, Restart):
-            with suppress(ClusterError):  # what cannot be looked at keeps no restart away
-                await self._refuse_half_removed(change.cluster)
-        if isinstance(change, Snapshot):
-            goal = await self._set_goal(change, found, last)
-            return self._planned(goal, found, last)
-        goal = await self._goal(change, found, last)
-        await self._require_rights(cluster, goal.verb)
-        if isinstance(change, Stop) and self._takes_set(change):
-            await self._require_rights(cluster, Verb.SNAPSHOT)
-            goal = snapshot.on_the_way(goal, found, await cluster.inventory(found), self._unsaved(change))
-        return self._planned(goal, found, last)
-
-    def _planned(self, goal: Goal, found: Discovery, last: Operation | None) -> Plan:
-        """With what has to be known at the end to say whether the API configuration is there."""
-        doubted = configuration.doubted(last, found.observed.claims)
-        return plan(replace(goal, mode=found.mode, doubted=doubted), found)
-
-    async def _goal_of_removal(self, change: Stop | Delete, found: Discovery, last: Operation | None) -> Goal:
-        """Of a delete, or a stop that removes: what it concerns cannot be read without the rights to it."""
-        cluster = self._sites[change.cluster].cluster
-        await self._require_rights(cluster, Verb.DELETE if isinstance(change, Delete) else Verb.REMOVE)
-        await self._refuse_half_deleted(change, found)
-        await self._refuse_half_removed(change.cluster)
-        keeps = self._keeps_services(change)
-        if isinstance(change, Delete):
-            inventory = replace(await cluster.inventory(found), streams=await cluster.log_streams(found))
-            goal = delete.goal(found, inventory, keeps_services=keeps)
-            goal = snapshot.as_far_as_possible(goal, found, inventory, self._unsaved(change), ended_how(last))
-            return replace(goal, keeps=self._sites[change.cluster].settings.keep_volumes)
-        self._refuse_set(change, found)
-        remembered = await self._operations.remembered_counts(change.cluster)
-        return remove.goal(found, await cluster.parts(found), remembered, keeps_services=keeps)
-
-    async def _doubts(self, change: Change) -> tuple[str, ...]:
-        """What a delete counts on and nobody has tested."""
-        if not isinstance(change, Delete):
-            return ()
-        newest = next(iter(await self._sets.of(change.cluster)), None)
-        told = doubt(change.cluster, newest.content if newest else None, newest.verification if newest else None)
-        return (told,) if told else ()
-
-    async def _set_goal(self, change: Snapshot, found: Discovery, last: Operation | None) -> Goal:
-        cluster = self._sites[change.cluster].cluster
-        await self._require_rights(cluster, Verb.SNAPSHOT)
-        inventory = await cluster.inventory(found)
-        wanted = change.temperature or Temperature.HOT
-        goal = snapshot.goal(found, inventory, wanted, self._unsaved(change), ended_how(last))
-        if change.temperature is None and goal.cutting and goal.cutting.temperature is Temperature.HOT:
-            raise NotUnderstood(
-                f"{change.cluster} runs, so it makes a difference: say `snapshot {change.cluster} hot` or "
-                f"`snapshot {change.cluster} cold`."
-            )
-        return goal
-
-    def _unsaved(self, change: Change) -> frozenset[Component]:
-        return self._sites[change.cluster].settings.unsaved
-
-    def _takes_set(self, change: Stop) -> bool:
-        configured = self._sites[change.cluster].settings.snapshot_on_stop
-        return configured if change.snapshot is None else change.snapshot
-
-    def _refuse_set(self, change: Stop, found: Discovery) -> None:
-        """One operation does not both take a set and remove, and none may be left out silently."""
-        runs = any(found.observed[workload].is_present for workload in found.workloads)
-        if change.snapshot or (runs and self._takes_set(change)):
-            raise NotUnderstood(
-                f"One stop takes a snapshot set or removes, not both. First `/tml stop {change.cluster} --snapshot`, "
-                f"then `/tml stop {change.cluster} --remove`; or add `--no-snapshot`."
-            )
-
-    def _removes(self, change: Stop) -> bool:
-        return change.removes or self._sites[change.cluster].settings.stop_mode is StopMode.REMOVE
-
-    async def _left_for(self, change: Start) -> Left | None:
-        """What is left of a cluster that an earlier stop removed; None where none did, or it was brought back."""
-        removal = await self._operations.removed(change.cluster)
-        if removal is None and change.overwrites:
-            raise NotUnderstood(
-                f"`--overwrite` is for a start after `stop --remove`, and nothing of {change.cluster} is removed. "
-                f"Did you mean: /tml start {change.cluster}"
-            )
-        if removal is None:
-            return None
-        cluster = self._sites[change.cluster].cluster
-        await self._require_rights(cluster, Verb.RETURN)
-        left = await left_of(removal, cluster)
-        if change.overwrites and not left.is_written_down:
-            raise Unsafe(f"the capture of {removal.id} is not there, or not whole: there is nothing to overwrite with")
-        return left
-
-    async def _plan_of_start(self, change: Start, left: Left) -> Plan:
-        """Of a cluster that the bot's own record knows, with what is there compared to it."""
-        last = await self._operations.latest(change.cluster)
-        try:
-            return await plan_of_start(left, self._sites[change.cluster].cluster, change, last)
-        except AlreadyRunning as refusal:
-            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.START, Verb.RETURN)) from None
-
-    async def _discovered(self, name: str, left: Left | None = None) -> Discovery:
-        """Raises Deleted or Removed where there is nothing because the bot took it away.
-
-        ``left`` is what is left for a start that has no capture to bring it back from.
-        """
-        try:
-            return await self._sites[name].cluster.discover()
-        except NothingFound as nothing:
-            if left:
-                raise Unsafe(lost(left)) from None
-            if removal := await self._operations.removed(name):
-                raise Removed(removal) from None
-            if removal := await self._operations.last_removal(name):
-                raise Deleted(removal) from None
-            raise await self._taken_by_hand(name, nothing) from None
-
-    async def _taken_by_hand(self, name: str, nothing: NothingFound) -> NothingFound:
-        """Where the claims are still there somebody ran the vendor's stop script, or did the same."""
-        if not nothing.claims:
-            return nothing
-        last = await self._operations.latest(name)
-        missing = ", ".join(str(workload.ref) for workload in last.goal.topology) if last else "every workload"
-        return NothingFound(
-            f"{name} was removed, and not by this bot: {len(nothing.claims)} claims are there ("
-            f"{', '.join(claim.name for claim in nothing.claims)}), and no capture says how the rest was. "
-            f"Missing: {missing}. Make it again with what made it (the vendor's start script): it finds its claims "
-            "by their names.",
-            nothing.claims,
-        )
-
-    async def _refuse_removed(self, change: Restore) -> None:
-        """A restore would make what was there before; only where nothing says how it was last is a set better."""
-        removal = await self._operations.removed(change.cluster)
-        if removal is None:
-            return
-        if not change.of or (await left_of(removal, self._sites[change.cluster].cluster)).is_written_down:
-            raise Removed(removal)
-
-    async def _refuse_half_removed(self, name: str) -> None:
-        """A start brings back the newest removal only, so another one must not come between."""
-        removal = await self._operations.removed(name)
-        if removal is None:
-            return
-        left = await left_of(removal, self._sites[name].cluster)
-        if left.missing and left.is_written_down:
-            raise HalfRemoved(removal)
-
-    async def _refuse_half_deleted(self, change: Stop | Start | Delete, discovery: Discovery) -> None:
-        """A restore brings back the last removal only, so another one must not come between.
-
-        And a start would run what is left without what it mounts. What cannot be looked at keeps no start away.
-        """
-        removal = await self._operations.unreturned_removal(change.cluster)
-        if removal is None or not restore.is_left_of(removal, discovery):
-            return
-        try:
-            observed = await self._sites[change.cluster].cluster.picture(restore.draft(removal))
-        except ClusterError:
-            if not isinstance(change, Start):
-                raise
-            return
-        if restore.is_missing(removal, observed):
-            raise HalfDeleted(removal)
-
-    async def _refuse_half_restored(self, change: Change, discovery: Discovery) -> None:
-        """What starts without its claim makes an empty one, and a set or a delete would have a part only."""
-        left = await self._operations.half_restored(change.cluster)
-        if left and in_place.is_missing(left, discovery.observed):
-            raise HalfRestored(left)
-
-    async def _plan_of_return(self, change: Restore) -> Plan:
-        """Of a cluster that the bot's own record knows: in Kubernetes nothing of it may be left."""
-        await self._refuse_removed(change)
-        if change.of:
-            return await self._plan_of_set(change)
-        removal = await self._operations.last_removal(change.cluster)
-        if removal is None:
-            never = f"This bot never deleted anything of {change.cluster}: there is nothing to restore."
-            raise NothingToRestore(f"{never} {await self._hint_at_sets(change.cluster)}".strip())
-        try:
-            return await self._plan_of_making(change, restore.draft(removal))
-        except Unsafe as refusal:
-            raise Unsafe(f"{refusal}. {await self._hint_at_sets(change.cluster)}".strip()) from None
-
-    async def _plan_of_making(self, change: Restore, wanted: Goal) -> Plan:
-        """Make what is missing of the draft."""
-        cluster = self._sites[change.cluster].cluster
-        await self._require_rights(cluster, Verb.RESTORE)
-        observed = await cluster.picture(wanted)
-        try:
-            return plan_of_return(restore.goal(wanted, observed), cluster.target, observed)
-        except AlreadyRunning as refusal:
-            last = await self._operations.latest_change(change.cluster)
-            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.RESTORE)) from None
-
-    async def _plan_of_set(self, change: Restore) -> Plan:
-        """In place where every workload of the set's time is there; else what is missing is made as well."""
-        chosen = await self._sets.get(change.cluster, change.of)
-        if chosen is None:
-            listing = f"`/tml snapshots {change.cluster}` lists them."
-            raise NotUnderstood(f"There is no set {change.of} of {change.cluster}. {listing}")
-        with suppress(NothingFound):
-            discovery = await self._sites[change.cluster].cluster.discover()
-            if not absent(discovery, chosen.operation.goal.topology):
-                return await self._plan_in_place(change, chosen, discovery)
-        removal = await self._operations.unreturned_removal(change.cluster)
-        is_kept = removal is not None and not await self._retention.is_purged(removal.id)
-        draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation, is_kept=is_kept)
-        return await self._plan_of_making(change, draft)
-
-    async def _plan_in_place(self, change: Restore, chosen: Kept, discovery: Discovery) -> Plan:
-        cluster = self._sites[change.cluster].cluster
-        await self._require_rights(cluster, Verb.RESTORE_IN_PLACE)
-        inventory = await cluster.inventory(discovery)
-        last = await self._operations.latest_change(change.cluster)
-        unsaved, how = self._unsaved(change), ended_how(last)
-        left = await self._operations.half_restored(change.cluster)
-        goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
-        in_place.refuse_lost(goal, await cluster.picture(goal))
-        doubted = configuration.doubted(last, discovery.observed.claims)
-        clones = configuration.doubted_clones(goal.clones, chosen.operation)
-        return plan(replace(goal, mode=discovery.mode, doubted=(*doubted, *clones)), discovery)
-
-    async def _hint_at_sets(self, cluster: str) -> str:
-        """What else there is to restore from."""
-        kept = await self._sets.of(cluster)
-        return f"There is a snapshot set: `/tml restore {cluster} {kept[0].content.id}`." if kept else ""
-
-    async def _plan_of_verification(self, change: Verify) -> Plan:
-        """Of a set that the bot's own record knows; of the cluster itself nothing may be left."""
-        site = self._sites[change.cluster]
-        kept = await self._set_of(change)
-        await self._require_rights(site.cluster, Verb.VERIFY)
-        likenesses = await site.cluster.likenesses(kept.operation, kept.content.capture)
-        goal = verify.goal(kept.content, kept.operation, likenesses, site.settings.checks)
-        observed = await site.cluster.picture(goal)
-        verify.refuse_lost(goal, observed)
-        return plan_of_return(goal, site.cluster.target, observed)
-
-    async def _set_of(self, change: Verify) -> Kept:
-        known = await self._sets.of(change.cluster)
-        found = next((one for one in known if change.set in (None, one.content.id)), None)
-        if found is not None:
-            return found
-        if change.set:
-            raise NothingToVerify(
-                f"{change.cluster} has no snapshot set {change.set}. `/tml snapshots {change.cluster}` lists them."
-            )
-        raise NothingToVerify(f"{change.cluster} has no snapshot set yet. `/tml snapshot {change.cluster}` takes one.")
-
-    async def _plan_of_purge(self, change: Purge) -> Plan:
-        """Of what is kept: whether anything of the cluster itself is there does not matter."""
-        site = self._sites[change.cluster]
-        await self._require_rights(site.cluster, Verb.PURGE)
-        return await Keeper(change.cluster, site.settings, site.cluster, self._retention).plan_by_hand()
-
-    async def _require_rights(self, cluster: Cluster, verb: Verb) -> None:
-        if missing := await cluster.missing_rights(verb):
-            raise MissingRights(
-                f"Kubernetes does not let the bot {verb.words} in {cluster.target.namespace}. Missing: "
-                f"{', '.join(str(right) for right in missing)}. Grant it (see deploy/rbac), then try again."
-            )
-
-    def _keeps_services(self, change: Stop | Delete) -> bool:
-        configured = self._sites[change.cluster].settings.keep_services
-        return configured if change.keeps_services is None else change.keeps_services
-
-    async def _goal(self, change: Stop | Start | Restart, discovery: Discovery, last: Operation | None) -> Goal:
-        """``last`` is the cluster's newest operation: it has the credit only if it ended where the cluster is."""
-        try:
-            match change:
-                case Stop():
-                    _refuse_options(change)
-                    return stop.goal(discovery)
-                case Start():
-                    remembered = await self._operations.remembered_counts(change.cluster)
-                    return start.goal(discovery, remembered, change.counts)
-                case Restart():
-                    return restart.goal(discovery, change.component, downtime=change.downtime)
-        except AlreadyStopped as refusal:
-            raise AlreadyStopped(f"{change.cluster} is {refusal}", ended_so(last, Verb.STOP)) from None
-        except AlreadyRunning as refusal:
-            raise AlreadyRunning(f"{change.cluster} is {refusal}", ended_so(last, Verb.START, Verb.RETURN)) from None
 
     async def _propose(self, request: Request, command: Change, made: Plan) -> Proposal:
         while True:
@@ -746,15 +387,6 @@ class Gate:
             return Begun(operation)
 
 
-def ended_how(last: Operation | None) -> Ending | None:
-    """How the databases of a cluster that is down had ended, where its last operation saw it; None where not."""
-    if last is None or last.outcome is None or last.state is not State.DONE:
-        return None
-    if last.verb is Verb.SNAPSHOT and last.goal.cutting:
-        return last.goal.cutting.before
-    return ending(last.outcome.exits, last.outcome.unseen) if last.verb is Verb.STOP else None
-
-
 def _worded(request: Request, command: Snapshot, made: Plan) -> Request:
     """What stands for the button: the words with which it could have been typed."""
     assert made.goal.cutting
@@ -764,18 +396,3 @@ def _worded(request: Request, command: Snapshot, made: Plan) -> Request:
 
 def _keys(made: Plan, action: Action) -> frozenset[str]:
     return frozenset(step.key for wave in made.waves for step in wave if step.action is action)
-
-
-def _refuse_options(change: Stop) -> None:
-    """A stop that only scales gives no address up, and must not pass for one that does."""
-    if change.keeps_services is not None:
-        option = "--keep-services" if change.keeps_services else "--release-services"
-        raise NotUnderstood(
-            f"`{option}` goes with `--remove`: a stop without it leaves every Service where it is. "
-            f"Did you mean: /tml stop {change.cluster} --remove {option}"
-        )
-
-
-def ended_so(last: Operation | None, *verbs: Verb) -> Operation | None:
-    """The operation if it is why the cluster is there; None when somebody did it without the bot."""
-    return last if last and last.verb in verbs and last.state is State.DONE else None

@@ -20,9 +20,11 @@ from bot import listeners
 from bot.access import Access
 from bot.desk import Desk
 from bot.directory import SlackDirectory
-from bot.gate import Gate, Site
+from bot.gate import Gate
+from bot.planning import Planner
 from bot.projector import permalink
 from bot.settings import ClusterSettings
+from bot.sites import Site
 from bot.views.blocks import actions, button
 from lifecycle.approval import Approval, Terms
 from lifecycle.errors import ClusterError
@@ -179,6 +181,7 @@ async def at_the_desk(
     who = await client.auth_test()
     directory = SlackDirectory(client, store.clock.monotonic)
     access = Access(directory, who["team_id"], who.get("enterprise_id"))
+    planner = Planner(sites, store.operations, store.sets, store.retention)
     gate = Gate(
         sites=sites,
         access=access,
@@ -186,8 +189,7 @@ async def at_the_desk(
         messages=store.messages,
         proposals=store.proposals,
         approvals=store.approvals,
-        sets=store.sets,
-        retention=store.retention,
+        planner=planner,
         notices=told,
         starter=starter,
         clock=store.clock,
@@ -195,7 +197,7 @@ async def at_the_desk(
     )
     link = partial(permalink, client)
     records = (store.operations, store.approvals, store.messages, store.retention, store.audit)
-    desk = Desk(sites, gate, access, *records, link, store.clock)
+    desk = Desk(sites, gate, planner, access, *records, link, store.clock)
     app = AsyncApp(client=client)
     listeners.register(app, desk)
     handler = AsyncSocketModeHandler(app, workspace.app_token, web_client=client)

@@ -11,7 +11,7 @@ from bot.grammar import Change, Snapshot, parse
 from bot.planning import Planner
 from bot.settings import ClusterSettings
 from bot.sites import Site
-from lifecycle.approval import Approval, ApprovalState, check_place, is_same
+from lifecycle.approval import NEEDS_APPROVAL, Approval, ApprovalState, check_place, is_same
 from lifecycle.decide import BACK, phases_of, start
 from lifecycle.difference import difference
 from lifecycle.errors import (
@@ -98,8 +98,6 @@ class Choice:
 
 
 Outcome = Begun | Asked | Requested | Approved | Renewed | Choice
-NEEDS_APPROVAL = frozenset({Verb.DELETE, Verb.RESTORE_IN_PLACE, Verb.PURGE})
-"""Whatever the configuration says: what takes data out of use, or destroys them, needs a second person."""
 
 
 class ApprovedNotBegun(Refused):
@@ -114,6 +112,18 @@ class ApprovedNotBegun(Refused):
         super().__init__(
             f"{approval.id} is approved, but could not begin: {why}. "
             "*Run it* on its card tries again, until the approval expires."
+        )
+
+
+class Overtaken(Refused):
+    """The cluster changed so that what was asked for is another verb now."""
+
+    code = "approval-overtaken"
+
+    def __init__(self, approval: Approval, verb: Verb) -> None:
+        super().__init__(
+            f"{approval.id} was to {approval.verb.words} {approval.cluster}; as the cluster is now, the same words "
+            f"would {verb.words} it. It is void. `/tml {approval.command}` shows the plan as of now."
         )
 
 
@@ -192,8 +202,11 @@ class Gate:
         downtime = sum(known) if len(known) == len(took) else None
         return Choice(Asked(asked[0], hot), Asked(asked[1], cold), downtime)
 
-    async def confirm(self, person: Person, identity: str) -> Begun | Asked:
-        """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan."""
+    async def confirm(self, person: Person, identity: str) -> Begun | Asked | Requested:
+        """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan,
+
+        or somebody else is, where that takes a second person.
+        """
         proposal = await self._proposals.open_to(identity, person)
         command = parse(proposal.options["text"], list(self._sites))
         assert isinstance(command, Change)
@@ -202,6 +215,8 @@ class Gate:
         request = Request(person, proposal.place, proposal.options["text"])
         if made.digest != proposal.digest:
             await self._proposals.void(identity, person)
+            if made.verb in NEEDS_APPROVAL:
+                return Requested(await self._request(request, command, made))
             return Asked(await self._propose(request, command, made), made, changed=True)
 
         async def accept(operation: Operation) -> Operation:
@@ -232,6 +247,8 @@ class Gate:
             return Approved(approval)
         try:
             return await self._execute(approval)
+        except Overtaken:
+            raise
         except (Refused, ClusterError, StorageError) as trouble:
             raise ApprovedNotBegun(approval, trouble) from trouble
 
@@ -289,6 +306,8 @@ class Gate:
         assert isinstance(command, Change)
         made = await self._planner.plan_of(command)
         request = Request(approval.requester, approval.place, approval.command)
+        if made.verb is not approval.verb:
+            raise Overtaken(await self._approvals.void(approval.id, f"it would {made.verb.words} now"), made.verb)
         if made.digest != approval.digest:
             return await self._renew(approval, request, command, made)
 

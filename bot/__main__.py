@@ -38,7 +38,7 @@ from bot.notices import Notices
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import LOOK, housekeeping, scheduling
 from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
-from bot.site import Site
+from bot.sites import Site
 from bot.slack_trouble import UNREACHED, is_passing, named
 from bot.subjects import Subjects
 from lifecycle.decide import stop

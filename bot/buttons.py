@@ -9,7 +9,7 @@ from bot.gate import Gate
 from bot.grammar import parse
 from bot.outcome import Request
 from bot.overview import Overview
-from bot.site import Site
+from bot.sites import Site
 from bot.views import answers
 from bot.views import approval as approval_views
 from bot.views import kept as kept_views

@@ -7,9 +7,9 @@ from bot.access import Access, Role
 from bot.commands import Change
 from bot.grammar import parse
 from bot.launcher import Launcher, under_free_id
-from bot.outcome import Approved, ApprovedNotBegun, Begun, Renewed, Request, Requested
+from bot.outcome import Approved, ApprovedNotBegun, Begun, Overtaken, Renewed, Request, Requested
 from bot.settings import ClusterSettings
-from bot.site import Site
+from bot.sites import Site
 from lifecycle.approval import Approval, ApprovalState, check_place, is_same
 from lifecycle.difference import difference
 from lifecycle.errors import ClusterError, NotAllowed, NotUnderstood, Refused
@@ -82,6 +82,8 @@ class Consent:
             return Approved(approval)
         try:
             return await self._execute(approval)
+        except Overtaken:
+            raise
         except (Refused, ClusterError, StorageError) as trouble:
             raise ApprovedNotBegun(approval, trouble) from trouble
 
@@ -139,6 +141,8 @@ class Consent:
         assert isinstance(command, Change)
         made = await self._launcher.plan_of(command)
         request = Request(approval.requester, approval.place, approval.command)
+        if made.verb is not approval.verb:
+            raise Overtaken(await self._approvals.void(approval.id, f"it would {made.verb.words} now"), made.verb)
         if made.digest != approval.digest:
             return await self._renew(approval, request, command, made)
 

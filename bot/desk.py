@@ -27,7 +27,7 @@ from bot.grammar import parse
 from bot.line import normalised
 from bot.outcome import Request
 from bot.overview import Overview, Permalink
-from bot.site import Site
+from bot.sites import Site
 from bot.views import answers
 from bot.views import approval as approval_views
 from bot.views.blocks import Message

@@ -10,7 +10,8 @@ from bot.consent import Consent, Notifier
 from bot.grammar import parse
 from bot.launcher import Launcher, Starter, under_free_id
 from bot.outcome import Asked, Begun, Choice, Request, Requested
-from bot.site import Site
+from bot.sites import Site
+from lifecycle.approval import NEEDS_APPROVAL
 from lifecycle.model import Action, Person, Verb
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan
@@ -21,9 +22,6 @@ from storage.proposals import Proposal
 
 CARD_LASTS = timedelta(minutes=10)
 """How long a card may be answered; the plan on it is compared again anyhow."""
-
-NEEDS_APPROVAL = frozenset({Verb.DELETE, Verb.RESTORE_IN_PLACE, Verb.PURGE})
-"""Whatever the configuration says: what takes data out of use, or destroys them, needs a second person."""
 
 
 class Gate:
@@ -81,8 +79,11 @@ class Gate:
 
         return await self._launcher.begin(request, command, made, begin)
 
-    async def confirm(self, person: Person, identity: str) -> Begun | Asked:
-        """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan."""
+    async def confirm(self, person: Person, identity: str) -> Begun | Asked | Requested:
+        """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan,
+
+        or somebody else is, where that takes a second person.
+        """
         proposals = self._memory.proposals
         proposal = await proposals.open_to(identity, person)
         command = parse(proposal.options["text"], list(self._sites))
@@ -92,6 +93,8 @@ class Gate:
         request = Request(person, proposal.place, proposal.options["text"])
         if made.digest != proposal.digest:
             await proposals.void(identity, person)
+            if made.verb in NEEDS_APPROVAL:
+                return await self.consent.ask(request, command, made)
             return Asked(await self._propose(request, command, made), made, changed=True)
 
         async def accept(operation: Operation) -> Operation:

@@ -17,6 +17,7 @@ from lifecycle.plan import Plan, plan_of_return
 from lifecycle.ports import Cluster
 from lifecycle.retention import Held, Quality, Verdict, clearable, stale
 from lifecycle.snapshots import name_of
+from lifecycle.verification import Result
 from storage.database import StorageError
 from storage.operations import IdTaken, Operations
 from storage.retention import KeptVolumes, Records, Retention
@@ -35,7 +36,13 @@ def stock_of(records: Records) -> Stock:
     for identity in records.restoring:
         needed.setdefault(identity, "a restore from it has not come to its end")
     recorded = (
-        SetRecord(one.content.id, one.operation.begun_at, one.content.members, pinned=one.content.id in records.pins)
+        SetRecord(
+            one.content.id,
+            one.operation.begun_at,
+            one.content.members,
+            pinned=one.content.id in records.pins,
+            is_bad=one.verification is not None and one.verification.result is Result.FAILED,
+        )
         for one in records.sets
     )
     failed = (SetRecord(one.id, one.begun_at, _left_by(one), failed=True) for one in records.failed)
@@ -94,7 +101,8 @@ class Keeper:
         """Whether any set could go, were all of them good: else the cluster need not be asked."""
         stock = stock_of(records)
         all_good = [
-            Held(one.id, one.begun_at, Quality.FAILED if one.failed else Quality.GOOD, one.pinned) for one in stock.sets
+            Held(one.id, one.begun_at, Quality.FAILED if one.failed else Quality.GOOD, one.pinned, one.claims)
+            for one in stock.sets
         ]
         return bool(stale(all_good, self.settings.retention, stock.needed, now).goes)
 
@@ -111,8 +119,9 @@ class Housekeeper:
 
     async def look(self) -> tuple[datetime, ...]:
         """Do what is due in every cluster; when there is something to do next, as far as that is known."""
-        found = await asyncio.gather(*(self._safely(keeper) for keeper in self.keepers.values()))
-        return tuple(moment for moments in found for moment in moments)
+        async with asyncio.TaskGroup() as group:  # who is cancelled ends only when each of them has
+            looking = [group.create_task(self._safely(keeper)) for keeper in self.keepers.values()]
+        return tuple(moment for one in looking for moment in one.result())
 
     async def _safely(self, keeper: Keeper) -> list[datetime]:
         """A cluster that is away keeps no other waiting."""

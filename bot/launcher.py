@@ -9,7 +9,7 @@ from bot.commands import Change
 from bot.outcome import Begun, Request
 from bot.planning import plan_of
 from bot.planning.known import Known
-from bot.site import Site
+from bot.sites import Site
 from lifecycle.decide import BACK, phases_of, start
 from lifecycle.errors import ClusterBusy, Retryable
 from lifecycle.model import Place

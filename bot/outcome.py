@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lifecycle.approval import Approval
 from lifecycle.errors import ClusterError, Refused
-from lifecycle.model import Person, Place
+from lifecycle.model import Person, Place, Verb
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan
 from storage.proposals import Proposal
@@ -86,4 +86,16 @@ class ApprovedNotBegun(Refused):
         super().__init__(
             f"{approval.id} is approved, but could not begin: {why}. "
             "*Run it* on its card tries again, until the approval expires."
+        )
+
+
+class Overtaken(Refused):
+    """The cluster changed so that what was asked for is another verb now."""
+
+    code = "approval-overtaken"
+
+    def __init__(self, approval: Approval, verb: Verb) -> None:
+        super().__init__(
+            f"{approval.id} was to {approval.verb.words} {approval.cluster}; as the cluster is now, the same words "
+            f"would {verb.words} it. It is void. `/tml {approval.command}` shows the plan as of now."
         )

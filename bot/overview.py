@@ -8,7 +8,7 @@ import structlog
 from bot import status
 from bot.access import Access, Role
 from bot.planning.returning import left_of
-from bot.site import Site
+from bot.sites import Site
 from bot.views import answers
 from bot.views import approval as approval_views
 from bot.views import kept as kept_views

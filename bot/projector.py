@@ -128,8 +128,9 @@ class Projector:
         channels: dict[str, list[Due]] = {}
         for due in dues:
             channels.setdefault(due.place.channel, []).append(due)
-        waits = await asyncio.gather(*(self._channel(channel, own) for channel, own in channels.items()))
-        return min([SWEEP, *waits])
+        async with asyncio.TaskGroup() as group:  # who is cancelled ends only when each of them has
+            telling = [group.create_task(self._channel(channel, own)) for channel, own in channels.items()]
+        return min([SWEEP, *(one.result() for one in telling)])
 
     async def _channel(self, channel: str, dues: Sequence[Due]) -> float:
         """One channel's subjects, one after another; a channel that has to wait holds up no other."""

@@ -31,6 +31,9 @@ class ApprovalState(StrEnum):
 
 OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED})
 
+NEEDS_APPROVAL = frozenset({Verb.DELETE, Verb.RESTORE_IN_PLACE, Verb.PURGE})
+"""Whatever the configuration says: what takes data out of use, or destroys them, needs a second person."""
+
 
 @dataclass(frozen=True)
 class Terms:

@@ -221,7 +221,11 @@ class Execution:
         if not steps:
             return []
         await self.journal.record(self.operation, steps)
-        results = list(await asyncio.gather(*(self._do(step) for step in steps)))
+        doing = [asyncio.ensure_future(self._do(step)) for step in steps]
+        try:
+            results = [await one for one in doing]
+        finally:
+            await asyncio.gather(*doing, return_exceptions=True)
         await self.journal.did(self.operation, results)
         for result in results:
             if isinstance(result.error, LeaseLost):

@@ -33,14 +33,14 @@ class Quality(StrEnum):
     GOOD = "good"
     """Every snapshot of it is there, ready and kept."""
     BAD = "bad"
-    """It was good once."""
+    """It was good once; what is there is less, or a restore test has failed on it."""
     FAILED = "failed"
     """It was never good: snapshots that a failed operation left."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A set, as far as the rule has to know it; ``id`` is that of the operation that took it.
+    """A set, as far as the rule has to know it; ``id`` is that of the operation that took it, ``claims`` what it saved.
 
     Sets are ordered by when their operations began, ``begun_at`` by the database's time: the moment of a cut is the
     cluster's own, in whole seconds, and would put a set before one that was there already.
@@ -50,6 +50,7 @@ class Held:
     begun_at: datetime
     quality: Quality
     pinned: bool = False
+    claims: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,18 @@ class Verdict:
 
 
 def stale(sets: Iterable[Held], policy: Policy, needed: Mapping[str, str], now: datetime) -> Verdict:
-    """Which sets go, oldest first. ``needed`` are those that something needs still, with what that is."""
+    """Which sets go, oldest first. ``needed`` are those that something needs still, with what that is.
+
+    Only a good set of all that an older one saved takes its place: a delete cuts what can be cut, be it one volume.
+    """
     ordered = sorted(sets, key=lambda one: (one.begun_at, one.id))
     stays: dict[str, str] = {}
     for one in ordered:
-        newer = [other for other in ordered[ordered.index(one) + 1 :] if other.quality is Quality.GOOD]
+        newer = [
+            other
+            for other in ordered[ordered.index(one) + 1 :]
+            if other.quality is Quality.GOOD and one.claims <= other.claims
+        ]
         if why := _why_it_stays(one, newer, policy, needed, now):
             stays[one.id] = why
     return Verdict(tuple(one.id for one in ordered if one.id not in stays), stays)
@@ -79,7 +87,7 @@ def _why_it_stays(
     if one.id in needed:
         return needed[one.id]
     if not newer:
-        return "the newest good set" if one.quality is Quality.GOOD else "there is no newer good set"
+        return "the newest good set of its volumes" if one.quality is Quality.GOOD else "there is no newer good set"
     if not policy.removes:
         return "no retention of sets is configured"
     if policy.keep_last is not None and len(newer) < policy.keep_last:

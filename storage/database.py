@@ -182,7 +182,7 @@ async def open_database(url: str) -> AsyncIterator[Database]:
             await connection.run_sync(upgrade)
         yield database
     finally:
-        await database.close()
+        await to_its_end(database.close())
 
 
 def file_address(url: str) -> URL:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
@@ -216,7 +217,11 @@ class Operations:
 
 
 async def begin_in(connection: AsyncConnection, operation: Operation, at: datetime, plan: Plan) -> Operation:
-    """Begin in the caller's transaction; see Operations.begin. Whoever catches an error of it must roll back."""
+    """Begin in the caller's transaction, at its moment, which is the database's: a clock that jumps reorders nothing.
+
+    See Operations.begin. Whoever catches an error of it must roll back.
+    """
+    operation = replace(operation, begun_at=at)
     epoch = await connection.scalar(select(func.max(operations.c.epoch)).where(_on_the_cluster(operation)))
     statement = insert(operations).values(**_columns(operation) | {"epoch": max(epoch or 0, operation.epoch)})
     if not (await connection.execute(statement.on_conflict_do_nothing())).rowcount:

@@ -11,6 +11,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lifecycle.approval import NEEDS_APPROVAL
 from lifecycle.errors import Refused
 from lifecycle.model import Person, Place, Verb
 from lifecycle.operation import Operation
@@ -143,8 +144,11 @@ class Proposals:
         """Begin the operation, together with the decision or not at all; returns it as it is stored.
 
         Raises NoSuchProposal, NotYours, AlreadyDecided, ProposalExpired, ClusterBusy and IdTaken; after the last two
-        the proposal is as open as before. Whoever answers the person records the refusal.
+        the proposal is as open as before. Whoever answers the person records the refusal. ValueError for a verb that
+        one person's yes is not enough for.
         """
+        if begin.verb in NEEDS_APPROVAL:
+            raise ValueError(f"{begin.verb} takes a second person")
         async with self._database.transaction() as connection:
             at = await moment(connection, self._clock)
             proposal = await self._decide(connection, proposal_id, person, ProposalState.ACCEPTED, at, begin.id)

@@ -154,6 +154,11 @@ class Retention:
         async with self._database.reading() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
 
+    async def is_purged(self, delete: str) -> bool:
+        """Whether nothing of what the delete kept is left, whoever removed it."""
+        async with self._database.reading() as connection:
+            return bool(await connection.scalar(select(is_purged(VOLUMES, literal(delete)))))
+
     # notices
 
     async def announce(self, delete: Operation, place: Place, new_id: Callable[[str], str]) -> Notice | None:

@@ -24,7 +24,7 @@ GOING = {
     Action.ROLLOUT_RESTART: "rolling {replicas}",
     Action.CAPTURE: "writing down every object, as it is live",
     Action.CUT: "being cut",
-    Action.RETAIN: "its snapshot being kept, whatever becomes of the namespace",
+    Action.RETAIN: "being kept in snapshots, whatever becomes of the namespace",
     Action.KEEP: "being set to Retain, to stay when the claim goes",
     Action.REMOVE: "being removed",
     Action.MAKE: "being made again, as written down",

@@ -32,6 +32,13 @@ class SetRecord:
     members: tuple[Snapshot, ...]
     failed: bool = False
     pinned: bool = False
+    is_bad: bool = False
+    """A restore test has failed on it."""
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """What it saved."""
+        return frozenset(member.claim for member in self.members)
 
 
 @dataclass(frozen=True)
@@ -70,14 +77,14 @@ def draft(stock: Stock) -> Goal:
 
 def held(stock: Stock, observed: Observed) -> tuple[Held, ...]:
     """The sets with how good they are in this picture, which is one for the draft."""
-    return tuple(Held(one.id, one.begun_at, _quality(one, observed), one.pinned) for one in stock.sets)
+    return tuple(Held(one.id, one.begun_at, _quality(one, observed), one.pinned, one.claims) for one in stock.sets)
 
 
 def _quality(record: SetRecord, observed: Observed) -> Quality:
     if record.failed:
         return Quality.FAILED
     seen = {one.name: one for one in observed.snapshots}
-    return Quality.GOOD if is_intact(record.members, seen) else Quality.BAD
+    return Quality.GOOD if is_intact(record.members, seen) and not record.is_bad else Quality.BAD
 
 
 def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict) -> Goal:
@@ -96,6 +103,8 @@ def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict
         else:
             going = (*going, one.id)
             volumes += _kept_volumes(one, observed)
+    if not any(_needs_set(one) for one in wanted if one.id in going):
+        guard = _survivor(stock, sets.goes, observed)
     captures = _captures(stock, going, sets.goes)
     made = replace(
         draft(stock),
@@ -106,7 +115,7 @@ def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict
             deletes=going,
             sets=sets.goes,
             doomed=_doomed(stock, sets.goes, observed),
-            guard=guard.members if guard and any(_needs_set(one) for one in wanted if one.id in going) else (),
+            guard=guard.members if guard else (),
             captures=captures,
             stays=stays,
         ),
@@ -123,6 +132,12 @@ def _guard(stock: Stock, going: Sequence[str]) -> SetRecord | None:
     return max(recorded, key=lambda one: (one.begun_at, one.id), default=None)
 
 
+def _survivor(stock: Stock, going: Sequence[str], observed: Observed) -> SetRecord | None:
+    """The newest good set that stays where others go: it has to stay good until they are gone."""
+    good = [one for one in stock.sets if one.id not in going and _quality(one, observed) is Quality.GOOD]
+    return max(good, key=lambda one: (one.begun_at, one.id), default=None) if going else None
+
+
 def _needs_set(delete: Operation) -> bool:
     """Whether the delete was approved as one that has a snapshot set beside the kept volumes."""
     return delete.goal.cutting is not None and bool(delete.goal.cutting.members)
@@ -135,7 +150,11 @@ def _unguarded(delete: Operation, guard: SetRecord | None, observed: Observed) -
     if guard is None:
         return "the cluster has no snapshot set, so the kept volumes are the only copy"
     if _quality(guard, observed) is not Quality.GOOD:
-        return f"the cluster's newest snapshot set {guard.id} is not whole any more, so the kept volumes stay"
+        told = "has failed its restore test" if guard.is_bad else "is not whole any more"
+        return f"the cluster's newest snapshot set {guard.id} {told}, so the kept volumes stay"
+    assert delete.goal.cutting
+    if lacking := {member.claim for member in delete.goal.cutting.members} - guard.claims:
+        return f"the cluster's newest snapshot set {guard.id} is without {', '.join(sorted(lacking))}"
     return None
 
 
@@ -276,11 +295,30 @@ def estranged(goal: Goal, observed: Observed) -> str | None:
         seen, content = _own_snapshot(one, observed), _own_content(one, observed)
         if content and seen is None and observed.snapshot(one.snapshot):
             return f"{Ref(Kind.SNAPSHOT, one.snapshot)} was replaced by another one, and {content.ref} is still there"
-        if content and (content.snapshot, content.handle) != (one.snapshot, one.handle):
+        if content and not _is_of(one, content):
             return f"{content.ref} is of another snapshot now"
         if seen and seen.content and seen.content != one.content:
             return f"{seen.ref} has a content that it had not when this was planned: {seen.content}"
     return None
+
+
+def endangered(goal: Goal, observed: Observed) -> str | None:
+    """What keeps snapshots from going: whose bytes they are is not certain, or they are needed after all."""
+    return estranged(goal, observed) or _unsaved(goal, observed)
+
+
+def _unsaved(goal: Goal, observed: Observed) -> str | None:
+    """Whatever goes, the newest good set has to stay whole until it is gone."""
+    guard, there = of(goal).guard, {one.name: one for one in observed.snapshots}
+    if guard and not is_intact(guard, there):
+        return "the cluster's newest snapshot set is not whole any more, so nothing more is purged"
+    return None
+
+
+def _is_of(one: Doomed, content: Content) -> bool:
+    """Between the bytes and the content itself its handle goes (external-snapshotter, clearVolumeContentStatus)."""
+    is_emptied = content.deleting and not content.handle
+    return content.snapshot == one.snapshot and (content.handle == one.handle or is_emptied)
 
 
 def giving_up_steps(goal: Goal, observed: Observed) -> list[Step]:
@@ -319,10 +357,7 @@ def wanted_again(goal: Goal, observed: Observed) -> str | None:
             return f"{volume.ref} is for another claim now"
         if seen.kept_by and seen.phase != RELEASED:
             return f"{volume.ref} is {seen.phase}, not {RELEASED}"
-    guard, there = of(goal).guard, {one.name: one for one in observed.snapshots}
-    if guard and not is_intact(guard, there):
-        return "the cluster's newest snapshot set is not whole any more, so the kept volumes stay"
-    return None
+    return _unsaved(goal, observed)
 
 
 def discarding_steps(goal: Goal, observed: Observed) -> list[Step]:
@@ -361,8 +396,8 @@ def _unhindered(_goal: Goal, _observed: Observed) -> str | None:
     return None
 
 
-RELEASED_CONTENTS = Phase("release", release_steps, released, lambda _: WRITING, contents_of, estranged)
-FORGOTTEN = Phase("forget", forget_steps, forgotten, lambda _: RECLAIMING, snapshots_of, estranged)
+RELEASED_CONTENTS = Phase("release", release_steps, released, lambda _: WRITING, contents_of, endangered)
+FORGOTTEN = Phase("forget", forget_steps, forgotten, lambda _: RECLAIMING, snapshots_of, endangered)
 GIVEN_UP = Phase("give-up", giving_up_steps, given_up, lambda _: RECLAIMING, volumes_of, wanted_again)
 DISCARDED = Phase("discard", discarding_steps, discarded, lambda _: ENDING, parts_of, _unhindered)
 PHASES = (RELEASED_CONTENTS, FORGOTTEN, GIVEN_UP, DISCARDED)

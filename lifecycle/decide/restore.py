@@ -13,16 +13,19 @@ from lifecycle.phase import Phase, strangers, strangers_or_losses
 from lifecycle.snapshots import SnapshotSet
 
 
-def draft(deleted: Operation, taken: SnapshotSet | None = None, by: Operation | None = None) -> Goal:
+def draft(
+    deleted: Operation, taken: SnapshotSet | None = None, by: Operation | None = None, *, is_kept: bool = True
+) -> Goal:
     """What has to be looked at before anything is said about a restore.
 
     ``deleted`` is the operation whose capture has the objects. With the set ``taken`` by the operation ``by`` its
-    claims are made of that; the others are bound to their kept volumes, where ``deleted`` kept any.
+    claims are made of that; the others are bound to their kept volumes, where ``deleted`` kept any and they are kept
+    still (``is_kept``), and else come back empty.
     """
     before = deleted.goal
     clones = clone.clones_of(taken, by) if taken and by else ()
     cloned = {one.claim for one in clones}
-    kept = before.volumes if deleted.verb is Verb.DELETE else ()
+    kept = before.volumes if deleted.verb is Verb.DELETE and is_kept else ()
     return Goal(
         verb=Verb.RESTORE,
         topology=before.topology,

@@ -30,6 +30,11 @@ EMOJI = {
     "raised_hand": "✋",
     "recycle": "♻️",
     "leftwards_arrow_with_hook": "↩️",
+    "floppy_disk": "💾",
+    "grey_question": "❔",
+    "pause_button": "⏸️",
+    "pushpin": "📌",
+    "rotating_light": "🚨",
 }
 TASK_SIGNS = {"pending": "○", "in_progress": "◐", "complete": "●", "error": "✗"}
 ANGLED = re.compile(r"<([^<>]*)>")

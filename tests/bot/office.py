@@ -24,7 +24,7 @@ from bot.directory import SlackDirectory
 from bot.gate import Gate
 from bot.projector import permalink
 from bot.settings import ClusterSettings
-from bot.site import Site
+from bot.sites import Site
 from bot.views.blocks import actions, button
 from lifecycle.approval import Approval, Terms
 from lifecycle.errors import ClusterError

@@ -13,8 +13,10 @@ from tests.cluster.mirror import path_of
 Json = dict[str, Any]
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 FILES = Path(__file__).parent.parent.parent / "deploy" / "rbac"
-OPERATING, SNAPSHOTTING, VERIFYING, DELETING = "role.yaml", "snapshot.yaml", "verify.yaml", "delete.yaml"
-"""The files there: enough to stop and start, what snapshots need beyond it, what a test, and a delete, need then."""
+OPERATING, REMOVING = "role.yaml", "remove.yaml"
+"""The files there: enough to stop and start, and what a stop needs besides that removes."""
+SNAPSHOTTING, VERIFYING, DELETING, PURGING = "snapshot.yaml", "verify.yaml", "delete.yaml", "purge.yaml"
+"""What snapshots need beyond the first, what a test and a delete need then, and what a purge needs after a delete's."""
 NAME = "tml-bot"
 """The service account, as they call it."""
 

@@ -8,11 +8,11 @@ import pytest
 
 from lifecycle.model import Verb
 from sandbox.kubernetes import FAULT_ANNOTATION
-from tests.cluster.accounts import OPERATING, documented_rules, grant, grant_documented
+from tests.cluster.accounts import OPERATING, documented_rules, grant
 from tests.cluster.client import Answer, Client, until
 from tests.cluster.conftest import Measured
 from tests.cluster.ground import Ground
-from tests.cluster.town import DEADLINE, Box, Stopwatch, boxed, done, town, town_of
+from tests.cluster.town import DEADLINE, Box, Stopwatch, boxed, documented, done, town, town_of
 from tests.cluster.trouble import TROUBLE, Trouble, allowed, name_of
 from tests.e2e.town import Town, words_of
 
@@ -22,9 +22,8 @@ Place = tuple[Town, Box]
 pytestmark = [pytest.mark.timeout(400)]
 
 
-async def operating(admin: Client, namespace: str) -> list[str]:
-    """What is enough for everything here."""
-    return await grant_documented(admin, namespace, OPERATING)
+operating = documented(OPERATING)
+"""What is enough for everything here."""
 
 
 @pytest.fixture

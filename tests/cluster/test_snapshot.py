@@ -12,15 +12,16 @@ from tests.cluster.client import until
 from tests.cluster.conftest import Measured
 from tests.cluster.contents import OWN
 from tests.cluster.ground import Ground
-from tests.cluster.town import Box, Stopwatch, town
-from tests.cluster.trouble import Trouble, compacted, cut, killed, name_of
+from tests.cluster.town import CONTENTS, Box, Stopwatch, agreed, town
+from tests.cluster.trouble import LOSSES, Trouble, name_of
 from tests.e2e.town import Town, operation_in, words_of
 
 Json = dict[str, Any]
 Place = tuple[Town, Box]
-SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
 SAVED = {"nosqlvol-cass-set-0-0", "sqlvol-mysql-set-0-0", "logvol-log-set-0-0"}
 """What a set has: the cache is left out."""
+SLOW, UPLOAD = ".slow-snapshots", "3"
+"""The file in a volume that makes its snapshots ready only so many seconds after they were cut."""
 
 pytestmark = [pytest.mark.timeout(400)]
 
@@ -42,8 +43,7 @@ async def ordered(here: Town, words: str, says: str) -> str:
 
 async def exchanged(here: Town, identity: str) -> Message:
     """A restore in place that two people want."""
-    _, card = await here.asks("alice", f"restore staging {identity} because of bad data", "ops")
-    return await here.operation(await here.says_yes("carol", card, "staging"), "ops")
+    return await agreed(here, f"restore staging {identity} because of bad data")
 
 
 async def folders(box: Box) -> dict[str, Path]:
@@ -72,13 +72,13 @@ async def write_on(box: Box) -> dict[str, bytes]:
 
 async def is_whole(box: Box, identity: str, wanted: dict[str, bytes]) -> None:
     """Every member is ready, kept whatever its class says, and holds these bytes."""
-    found = (await box.admin.get(f"{SNAPSHOTS}/namespaces/{box.namespace}/volumesnapshots")).body["items"]
+    found = (await box.admin.get(box.snapshots)).body["items"]
     members = [one for one in found if one["metadata"]["labels"]["tml-bot/set"] == identity]
     seen = {}
     for one in members:
         assert one["status"]["readyToUse"] is True
         name = one["status"]["boundVolumeSnapshotContentName"]
-        content = (await box.admin.get(f"{SNAPSHOTS}/volumesnapshotcontents/{name}")).body
+        content = (await box.admin.get(f"{CONTENTS}/{name}")).body
         assert content["spec"]["deletionPolicy"] == "Retain"
         folder = box.plane.volumes.parent / "snapshots" / content["status"]["snapshotHandle"]
         seen[one["spec"]["source"]["persistentVolumeClaimName"]] = (folder / OWN).read_bytes()
@@ -124,9 +124,7 @@ async def test_a_deleted_cluster_comes_back_at_the_set(place: Place, measured: M
     wanted = await own_bytes(box)
     identity = await ordered(here, "snapshot staging cold", "Cut a snapshot set of staging")
     await write_on(box)
-    _, card = await here.asks("alice", "delete staging because it moves", "ops")
-    live = await here.operation(await here.says_yes("carol", card, "staging"), "ops")
-    await here.until_says(live, "Deleted staging")
+    await here.until_says(await agreed(here, "delete staging because it moves"), "Deleted staging")
     watch = Stopwatch(box)
     await ordered(here, f"restore staging {identity}", "Restored staging")
     measured(watch.row("restore from a set, six components", Verb.RESTORE))
@@ -134,7 +132,40 @@ async def test_a_deleted_cluster_comes_back_at_the_set(place: Place, measured: M
     assert await own_bytes(box) == wanted
 
 
-@pytest.mark.parametrize("trouble", [killed, compacted, cut], ids=name_of)
+@pytest.mark.parametrize("trouble", LOSSES, ids=name_of)
+async def test_trouble_in_the_middle_of_a_cold_snapshot_and_of_a_restore_from_it_loses_nothing(
+    trouble: Trouble, place: Place, measured: Measured
+) -> None:
+    here, box = place
+    wanted, counts, claims = await own_bytes(box), await box.replicas(), await box.identities("persistentvolumeclaims")
+    (await folders(box))["sqlvol-mysql-set-0-0"].joinpath(SLOW).write_text(UPLOAD)
+    watch = Stopwatch(box)
+    live = await here.operation(words_of(await here.types("bob", "snapshot staging cold")), "ops")
+    await until(box.admin, box.snapshots, lambda answer: bool(answer.body.get("items")))
+    await trouble(box)
+    await here.until_says(live, "Cut a snapshot set of staging")
+    measured(watch.row(f"snapshot, cold, {name_of(trouble)} in the middle", Verb.SNAPSHOT))
+    identity = operation_in(words_of(live))
+    await is_whole(box, identity, wanted)
+    await box.ready()
+    assert await box.replicas() == counts
+    assert await box.identities("persistentvolumeclaims") == claims
+    (await folders(box))["sqlvol-mysql-set-0-0"].joinpath(SLOW).unlink()
+    await write_on(box)
+    await here.until_says(await agreed(here, "delete staging because it moves"), "Deleted staging")
+    watch = Stopwatch(box)
+    live = await here.operation(words_of(await here.types("bob", f"restore staging {identity}")), "ops")
+    await until(box.admin, box.core("persistentvolumeclaims"), lambda answer: bool(answer.body.get("items")))
+    await trouble(box)
+    await here.until_says(live, "Restored staging")
+    measured(watch.row(f"restore from a set, {name_of(trouble)} in the middle", Verb.RESTORE))
+    await box.ready()
+    assert await box.replicas() == counts
+    assert await own_bytes(box) == wanted
+    await is_whole(box, identity, wanted)
+
+
+@pytest.mark.parametrize("trouble", LOSSES, ids=name_of)
 async def test_trouble_while_claims_are_exchanged_loses_nothing(
     trouble: Trouble, place: Place, measured: Measured
 ) -> None:
@@ -144,8 +175,7 @@ async def test_trouble_while_claims_are_exchanged_loses_nothing(
     await write_on(box)
     watch = Stopwatch(box)
     live = await exchanged(here, identity)
-    snapshots = f"{SNAPSHOTS}/namespaces/{box.namespace}/volumesnapshots"
-    await until(box.admin, snapshots, lambda answer: len(answer.body.get("items") or []) > len(SAVED))
+    await until(box.admin, box.snapshots, lambda answer: len(answer.body.get("items") or []) > len(SAVED))
     await trouble(box)
     await here.until_says(live, "Restored in place staging")
     measured(watch.row(f"restore in place, {name_of(trouble)} in the middle", Verb.RESTORE_IN_PLACE))

@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.contents import OWN
+from lifecycle.model import Verb
+from sandbox.slack import Message
+from tests.cluster.accounts import OPERATING, SNAPSHOTTING, VERIFYING
+from tests.cluster.client import Answer, until
+from tests.cluster.conftest import Measured
+from tests.cluster.contents import OWN, volumes_of
 from tests.cluster.ground import Ground
 from tests.cluster.test_snapshot import folders, ordered
-from tests.cluster.town import Box, town
+from tests.cluster.town import Box, Stopwatch, documented, town
+from tests.cluster.trouble import LOSSES, Trouble, name_of
 from tests.e2e.town import Town, words_of
 
 Json = dict[str, Any]
@@ -23,31 +29,61 @@ pytestmark = [pytest.mark.timeout(300)]
 @pytest.fixture
 async def place(ground: Ground, tmp_path: Path) -> AsyncIterator[Place]:
     ground.own("whether somebody's storage cuts snapshots, and what is in them, is not known")
-    async with town(ground, tmp_path) as made:
+    async with town(ground, tmp_path, documented(OPERATING, SNAPSHOTTING, VERIFYING)) as made:
         await made[1].contents.fill()
         yield made
 
 
 async def everything(box: Box) -> dict[str, Json]:
-    """Byte for byte, the volumes of the whole cluster too."""
-    paths = [*map(box.core, KINDS), box.apps("statefulsets"), box.apps("deployments"), "/api/v1/persistentvolumes"]
+    """Byte for byte, the volumes too; those of other tests go meanwhile."""
+    paths = [*map(box.core, KINDS), box.apps("statefulsets"), box.apps("deployments")]
     found = [one for path in paths for one in (await box.admin.get(path)).body["items"]]
+    found += (await volumes_of(box.admin, box.namespace)).values()
     return {one["metadata"]["uid"]: one for one in found}
 
 
+async def verifying(here: Town) -> Message:
+    return await here.operation(words_of(await here.types("bob", "verify staging")), "ops")
+
+
 async def verified(here: Town) -> str:
-    live = await here.operation(words_of(await here.types("bob", "verify staging")), "ops")
-    return await here.until_thread(live, "was touched")
+    return await here.until_thread(await verifying(here), "was touched")
 
 
-async def test_a_good_set_passes_and_leaves_everything_as_it_was(place: Place) -> None:
+def is_looked_at(answer: Answer) -> bool:
+    """A pod of a check is there."""
+    return any(one["metadata"]["name"].startswith(SCRATCH) for one in answer.body.get("items") or [])
+
+
+async def test_a_good_set_passes_and_leaves_everything_as_it_was(place: Place, measured: Measured) -> None:
     here, box = place
     taken = await ordered(here, "snapshot staging hot", "Cut a snapshot set of staging")
     before, disk = await everything(box), {one.name for one in box.plane.volumes.iterdir()}
+    watch = Stopwatch(box)
     thread = await verified(here)
+    measured(watch.row("verify, three volumes", Verb.VERIFY))
     assert f"snapshot set {taken} can be restored" in thread
     assert await everything(box) == before
-    assert {one.name for one in box.plane.volumes.iterdir()} == disk
+    assert {one.name for one in box.plane.volumes.iterdir()} <= disk
+    assert box.refused() == []
+
+
+@pytest.mark.parametrize("trouble", LOSSES, ids=name_of)
+async def test_trouble_in_the_middle_of_a_test_leaves_nothing_behind(
+    trouble: Trouble, place: Place, measured: Measured
+) -> None:
+    here, box = place
+    taken = await ordered(here, "snapshot staging hot", "Cut a snapshot set of staging")
+    before, disk = await everything(box), {one.name for one in box.plane.volumes.iterdir()}
+    watch = Stopwatch(box)
+    live = await verifying(here)
+    await until(box.admin, box.core("pods"), is_looked_at)
+    await trouble(box)
+    thread = await here.until_thread(live, "was touched")
+    measured(watch.row(f"verify, {name_of(trouble)} in the middle", Verb.VERIFY))
+    assert f"snapshot set {taken} can be restored" in thread
+    assert await everything(box) == before
+    assert {one.name for one in box.plane.volumes.iterdir()} <= disk
 
 
 async def test_a_set_without_the_databases_files_is_bad(place: Place) -> None:

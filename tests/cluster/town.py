@@ -16,8 +16,9 @@ from bot.settings import load_settings
 from lifecycle.decide import NAMES
 from lifecycle.model import Verb
 from sandbox import slack
+from sandbox.slack import Message
 from tests.cluster import accounts
-from tests.cluster.accounts import DELETING, OPERATING, SNAPSHOTTING, VERIFYING, account, grant_documented, user_of
+from tests.cluster.accounts import DELETING, OPERATING, SNAPSHOTTING, account, grant_documented, user_of
 from tests.cluster.client import Access, Answer, Client, open_client, until
 from tests.cluster.contents import Contents, Folders, InPods, volumes_of
 from tests.cluster.control_plane import ControlPlane
@@ -28,6 +29,8 @@ from tests.e2e.town import Town
 
 Json = dict[str, Any]
 CONTEXT = "test"
+SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
+CONTENTS = f"{SNAPSHOTS}/volumesnapshotcontents"
 TIMING = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=5)
 """A real API server takes whole seconds only."""
 DEADLINE = 120
@@ -69,6 +72,8 @@ class Box:
     wire: Wire
     bot: Access = field(repr=False)
     deadline: int = DEADLINE
+    more: str = ""
+    """Further lines of the cluster's configuration."""
 
     @property
     def plane(self) -> ControlPlane:
@@ -105,7 +110,7 @@ class Box:
         name = there.hostname if there.scheme == "https" and there.hostname != LOOPBACK else None
         write_kubeconfig(self.kubeconfig, access, CONTEXT, self.namespace, server_name=name or "")
         path = self.folder / "tml-bot.yaml"
-        path.write_text(configuration(self.folder, self.namespace, self.probe, self.deadline))
+        path.write_text(configuration(self.folder, self.namespace, self.probe, self.deadline) + self.more)
         return path
 
     def serving(self) -> Any:
@@ -117,6 +122,10 @@ class Box:
 
     def core(self, plural: str) -> str:
         return f"/api/v1/namespaces/{self.namespace}/{plural}"
+
+    @property
+    def snapshots(self) -> str:
+        return f"{SNAPSHOTS}/namespaces/{self.namespace}/volumesnapshots"
 
     async def workloads(self) -> list[Json]:
         found = [(await self.admin.get(self.apps(plural))).body["items"] for plural in ("statefulsets", "deployments")]
@@ -140,6 +149,11 @@ class Box:
         """What the bot asked for so far, as the API server's audit log has it."""
         return self.plane.requests(user_of(self.namespace))
 
+    def refused(self) -> list[tuple[str, str]]:
+        """What of it the account had no right to: the verb and the kind."""
+        found = [one for one in self.requests() if one["responseStatus"].get("code") in (401, 403)]
+        return [(one["verb"], one["objectRef"]["resource"]) for one in found]
+
 
 def _all_ready(answer: Answer) -> bool:
     items = answer.body.get("items") or []
@@ -150,12 +164,21 @@ Grant = Callable[[Client, str], Any]
 """Gives the bot's account its rights in a namespace; awaited, the paths of what it made outside of it."""
 
 
-async def everything_documented(admin: Client, namespace: str) -> list[str]:
-    return await grant_documented(admin, namespace, OPERATING, SNAPSHOTTING, VERIFYING, DELETING)
+def documented(*names: str) -> Grant:
+    """What these files of `deploy/rbac/` give, and no more."""
+
+    async def grant(admin: Client, namespace: str) -> list[str]:
+        return await grant_documented(admin, namespace, *names)
+
+    return grant
+
+
+FOR_A_DELETE = documented(OPERATING, SNAPSHOTTING, DELETING)
+"""Enough for a restore and for snapshots, too."""
 
 
 @asynccontextmanager
-async def boxed(ground: Ground, folder: Path, grant: Grant = everything_documented) -> AsyncIterator[Box]:
+async def boxed(ground: Ground, folder: Path, grant: Grant = FOR_A_DELETE) -> AsyncIterator[Box]:
     """A TML cluster that is up, in a namespace of its own, and Slack; the bot does not run yet."""
     namespace = f"ml550-{secrets.token_hex(3)}"
     if ground.plane:
@@ -179,10 +202,9 @@ async def boxed(ground: Ground, folder: Path, grant: Grant = everything_document
 
 async def clear(admin: Client, namespace: str) -> None:
     """The namespace, and what was kept on purpose."""
-    contents = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
-    for one in (await admin.ask("GET", contents)).body.get("items", []):
+    for one in (await admin.ask("GET", CONTENTS)).body.get("items", []):
         if one["spec"]["volumeSnapshotRef"]["namespace"] == namespace:
-            path = f"{contents}/{one['metadata']['name']}"
+            path = f"{CONTENTS}/{one['metadata']['name']}"
             await admin.ask("PATCH", path, {"spec": {"deletionPolicy": "Delete"}}, patch="merge")
     await admin.ask("DELETE", f"/api/v1/namespaces/{namespace}")
     for volume in (await volumes_of(admin, namespace)).values():
@@ -191,7 +213,7 @@ async def clear(admin: Client, namespace: str) -> None:
 
 
 @asynccontextmanager
-async def town(ground: Ground, folder: Path, grant: Grant = everything_documented) -> AsyncIterator[tuple[Town, Box]]:
+async def town(ground: Ground, folder: Path, grant: Grant = FOR_A_DELETE) -> AsyncIterator[tuple[Town, Box]]:
     """The same with the bot."""
     async with boxed(ground, folder, grant) as box, box.serving():
         yield town_of(box), box
@@ -206,6 +228,12 @@ async def done(here: Town, words: str, says: str) -> str:
     live = await here.orders("carol", words, "ops")
     await here.until_says(live, says)
     return here.thread(live)
+
+
+async def agreed(here: Town, words: str) -> Message:
+    """Asked for by Alice, with Carol's yes; the live message of what then begins."""
+    _, card = await here.asks("alice", words, "ops")
+    return await here.operation(await here.says_yes("carol", card, "staging"), "ops")
 
 
 @dataclass(frozen=True)
@@ -228,6 +256,10 @@ PHASES = {
     Verb.DELETE: 7,
     Verb.RESTORE: 4,
     Verb.RESTORE_IN_PLACE: 8,
+    Verb.REMOVE: 4,
+    Verb.RETURN: 2,
+    Verb.VERIFY: 3,
+    Verb.PURGE: 4,
 }
 """How many phases a verb goes through that takes a set where it can."""
 

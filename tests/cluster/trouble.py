@@ -62,6 +62,10 @@ OF_THE_SERVER: tuple[Trouble, ...] = (killed, compacted, frozen)
 TROUBLE: tuple[Trouble, ...] = (killed, compacted, cut, silent, forgotten, frozen)
 
 
+LOSSES: tuple[Trouble, ...] = (killed, compacted, cut)
+"""Those that take something from the bot; stop, start, delete and restore go through the silent ones as well."""
+
+
 def allowed(trouble: Trouble, ground: Ground) -> None:
     """Skips the test where it is not."""
     if trouble in OF_THE_SERVER:

@@ -311,6 +311,20 @@ async def test_a_kept_content_is_deleted_with_its_bytes_once_its_policy_says_so(
     await reap(api, content)
 
 
+async def test_a_content_whose_bytes_are_gone_has_no_handle_any_more(api: Api) -> None:
+    """It is there for a moment: here somebody's finalizer makes it a long one."""
+    _, content = await taken(api, await with_claim(api))
+    path = f"{CONTENTS}/{content['metadata']['name']}"
+    held = {"metadata": {"finalizers": [*content["metadata"]["finalizers"], "example.com/held"]}}
+    await api.client.patch(path, held)
+    await api.client.delete(api.snapshots("snap"))
+    left = await api.until(path, lambda found: "snapshotHandle" not in found.get("status", {}))
+    assert "deletionTimestamp" in left["metadata"]
+    assert not api.snapshot_folder(content["status"]["snapshotHandle"]).exists()
+    await api.client.patch(path, {"metadata": {"finalizers": None}})
+    await api.until(path, is_gone)
+
+
 async def test_a_content_that_is_deleted_before_its_snapshot_waits_for_that_one(api: Api) -> None:
     _, content = await taken(api, await with_claim(api, "Retain"))
     path = f"{CONTENTS}/{content['metadata']['name']}"

@@ -144,6 +144,14 @@ async def test_kept_volumes_are_announced_kept_longer_and_then_gone_with_their_b
         assert extended.actor.user == box.slack.person("bob").id
         assert len(await place.audit(kinds={"notice"})) == 2
         assert "its volumes purged by op-" in words_of(await place.types("dave", "list"))
+        refused = words_of(await place.types("alice", "restore staging"))
+        taken = operation_in(refused[refused.index("There is a snapshot set") :])
+        answer = await place.types("alice", f"restore staging {taken} because it is needed after all")
+        back = await place.operation(words_of(answer), "ops")
+        await place.until_says(back, "Restored staging")
+        assert "cachevol-cache-set-0-0 comes back empty" in place.thread(back)
+        saved = {claim: files for claim, files in whole.items() if "cache" not in claim}
+        assert {claim: files for claim, files in bytes_of(box, STAGING).items() if "cache" not in claim} == saved
 
 
 async def test_a_restore_before_the_purge_makes_it_void(tmp_path: Path) -> None:

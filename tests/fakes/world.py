@@ -425,16 +425,20 @@ class World:
                 self.snapshots[name] = replace(one, is_ready=True, size=1 << 30)
 
     def _remove_snapshots(self) -> None:
-        """A snapshot goes, then its content where that lets its bytes go."""
+        """A snapshot goes, then its bytes where its content lets them go, and at last the content."""
         for name, one in list(self.snapshots.items()):
             if one.deleting:
                 del self.snapshots[name]
                 if (behind := self.behind.get(one.content)) and behind.policy == "Delete":
                     self.behind[behind.name] = replace(behind, deleting=True)
         for name, content in list(self.behind.items()):
-            if content.deleting and content.snapshot not in self.snapshots and name not in self.never_reclaimed:
-                del self.behind[name]
+            if not content.deleting or content.snapshot in self.snapshots or name in self.never_reclaimed:
+                continue
+            if content.handle:
                 self.cuts.pop(content.handle, None)
+                self.behind[name] = replace(content, handle="")
+            else:
+                del self.behind[name]
 
     def _volume_for(self, claim: Claim) -> Volume | None:
         """The one it names, one that is reserved for it, one that is anybody's, or a new one for a pod that waits."""

@@ -1,6 +1,8 @@
 import random
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,15 +13,18 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+import bot
 import sandbox
 from sandbox.slack import DEFAULT, Away, Limits, Message, Rate, Reply, SlackSandbox, View, start
 from sandbox.slack.asking import SlackError
 from sandbox.slack.clock import Clock
 from sandbox.slack.limits import RateLimiter
+from sandbox.slack.render import EMOJI
 from sandbox.slack.workspace import Workspace
 
 Json = dict[str, Any]
 SOON = 5.0
+NAMED = re.compile(r":([a-z]+(?:_[a-z]+)*):(?= |\n|\"|\*)")
 
 
 @pytest.fixture
@@ -1158,3 +1163,9 @@ async def test_mentions_and_the_home_tab_reach_the_bot(slack: SlackSandbox) -> N
         assert (answer.text, answer.thread_ts) == ("heard", parent.ts)
         await alice.opens_home()
         await slack.until(lambda _: alice.home, SOON, "the home tab")
+
+
+def test_every_emoji_that_the_bot_writes_is_shown_as_one() -> None:
+    written = {name for file in Path(bot.__file__).parent.rglob("*.py") for name in NAMED.findall(file.read_text())}
+    assert "white_check_mark" in written
+    assert written <= EMOJI.keys()

@@ -112,10 +112,13 @@ async def test_the_beginning_is_audited_with_the_plan_and_told(store: Store) -> 
     assert due.subject == operation.id
 
 
-async def test_a_naive_time_begins_nothing(store: Store) -> None:
-    with pytest.raises(ValueError, match="names no time zone"):
-        await store.operations.begin(*planned(replace(a_stop(), begun_at=values.NOW.replace(tzinfo=None))))
-    assert await store.operations.unfinished() == ()
+async def test_it_begins_at_the_databases_time_whatever_the_clock_of_who_asked_said(store: Store) -> None:
+    first = await store.operations.begin(*planned(replace(a_stop(), begun_at=values.NOW + timedelta(hours=1))))
+    assert first.begun_at == values.NOW
+    await store.journal.finished(await store.journal.take(first, "bot-1", 1), Outcome(State.DONE))
+    store.clock.advance(-3600)
+    second = await store.operations.begin(*planned(a_stop("op-000002")))
+    assert second.begun_at >= first.begun_at, "nor does it go back"
 
 
 async def test_the_first_epoch_is_the_highest_of_earlier_operations(store: Store) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.access import Role, Undecided
-from bot.outcome import ApprovedNotBegun
+from bot.outcome import ApprovedNotBegun, Overtaken
 from bot.overview import Hidden
 from bot.views import answers, kept, operation, removals, thread
 from bot.views import approval as cards
@@ -237,6 +237,7 @@ def refusals_of_approvals(world: World) -> list[errors.Refused]:
         approval.Elsewhere(),
         ApprovedNotBegun(approved, errors.Retryable(world.word)),
         ApprovedNotBegun(approved, errors.ClusterBusy("prod", "op-000001")),
+        Overtaken(approved, Verb.RESTORE),
         Hidden(world.word),
         *(approval.ApprovalDecided(world.approval(state)) for state in ApprovalState),
     ]

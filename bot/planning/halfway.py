@@ -4,7 +4,7 @@ from bot.planning.known import Known
 from bot.planning.returning import left_of
 from lifecycle.decide import in_place, restore
 from lifecycle.errors import HalfDeleted, HalfRemoved, HalfRestored
-from lifecycle.model import Discovery
+from lifecycle.observed import Discovery
 
 
 async def refuse_half_removed(known: Known) -> None:

@@ -7,7 +7,8 @@ from bot.settings import ClusterSettings
 from lifecycle import configuration
 from lifecycle.decide.preflight import absent
 from lifecycle.errors import Deleted, MissingRights, NothingFound, Removed, Unsafe
-from lifecycle.model import Discovery, Verb
+from lifecycle.model import Verb
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan, plan
 from lifecycle.ports import Cluster

@@ -11,7 +11,8 @@ from lifecycle import configuration
 from lifecycle.decide import in_place, restore
 from lifecycle.decide.preflight import absent
 from lifecycle.errors import AlreadyRunning, NothingFound, NothingToRestore, NotUnderstood, Removed, Unsafe
-from lifecycle.model import Discovery, Verb
+from lifecycle.model import Verb
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal
 from lifecycle.plan import Plan, plan, plan_of_return
 from storage.snapshots import Kept

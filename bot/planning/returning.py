@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from bot.commands import Start
 from lifecycle import configuration
 from lifecycle.decide import returning
-from lifecycle.model import Observed, Ref
+from lifecycle.model import Ref
+from lifecycle.observed import Observed
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan, plan_of_return
 from lifecycle.ports import Cluster

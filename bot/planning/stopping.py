@@ -7,7 +7,8 @@ from bot.planning.past import ended_so
 from bot.written import StopMode
 from lifecycle.decide import remove, snapshot, stop
 from lifecycle.errors import AlreadyStopped, NotUnderstood
-from lifecycle.model import Discovery, Verb
+from lifecycle.model import Verb
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal
 from lifecycle.plan import Plan
 

@@ -12,8 +12,10 @@ from bot.views.configuration import configuration_lines, verdict
 from bot.views.words import REACHED, duration, listed, object_label, object_labels, part_of, when
 from lifecycle.decide import BACK, remove
 from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
-from lifecycle.model import KILLED, Diagnosis, Exit, Traffic, Verb
+from lifecycle.diagnosis import Diagnosis, Traffic
+from lifecycle.model import KILLED, Verb
 from lifecycle.operation import Operation, Outcome, State
+from lifecycle.workloads import Exit
 
 NOTES = 4
 """Diagnosis findings shown in full; the rest is counted."""

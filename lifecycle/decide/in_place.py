@@ -6,7 +6,8 @@ from dataclasses import replace
 from lifecycle.decide import clone, delete, snapshot, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
-from lifecycle.model import DATABASES, Component, Discovery, Inventory, Observed, Verb
+from lifecycle.model import DATABASES, Component, Verb
+from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.operation import UNMARKED, Goal, Operation, Source, State
 from lifecycle.phase import Phase, strangers_or_losses
 from lifecycle.snapshots import Clone, Ending, SnapshotSet

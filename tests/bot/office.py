@@ -28,7 +28,8 @@ from bot.sites import Site
 from bot.views.blocks import actions, button
 from lifecycle.approval import Approval, Terms
 from lifecycle.errors import ClusterError
-from lifecycle.model import Discovery, Target
+from lifecycle.model import Target
+from lifecycle.observed import Discovery
 from lifecycle.operation import Operation, Outcome, State
 from sandbox import slack
 from sandbox.slack import Message, Reply, SlackSandbox

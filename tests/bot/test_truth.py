@@ -19,8 +19,10 @@ from bot.views.thread import thread
 from lifecycle.approval import Approval, Terms
 from lifecycle.checks import Checked
 from lifecycle.decide import start
+from lifecycle.diagnosis import Diagnosis
 from lifecycle.losses import GENERAL, Mode, Way, holdings, ways_back
-from lifecycle.model import Address, Component, Diagnosis, Discovery, Forwarding, Stream, Verb
+from lifecycle.model import Component, Verb
+from lifecycle.observed import Address, Discovery, Forwarding, Stream
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan

@@ -7,7 +7,8 @@ import pytest
 
 from lifecycle.decide import delete, in_place, restore, snapshot, start, stop, verify
 from lifecycle.errors import Unsafe
-from lifecycle.model import Component, Discovery
+from lifecycle.model import Component
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.runner import Runner
 from lifecycle.snapshots import SnapshotSet, Temperature, name_of

@@ -6,9 +6,11 @@ import pytest
 
 from lifecycle.decide import in_place
 from lifecycle.errors import Retryable, Unsafe
-from lifecycle.model import Action, Observed, Step, Volume
+from lifecycle.model import Action, Step
+from lifecycle.observed import Observed
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.snapshots import Temperature, name_of
+from lifecycle.volumes import Volume
 from tests.fakes import values
 from tests.fakes.world import Fault
 from tests.lifecycle.returning import FULL, NOSQL_CLAIM, SQL, SQL_CLAIM, Cut, Scene, after_commit, after_effect

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
 from lifecycle.errors import ClusterError, Conflict, NothingToPurge, Retryable
-from lifecycle.model import Action, Claim, Kind, Observed, Step
+from lifecycle.model import Action, Kind, Step
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan_of_return
 from lifecycle.retention import Policy, Verdict, stale
 from lifecycle.snapshots import Temperature, name_of
+from lifecycle.volumes import Claim
 from tests.fakes import values
 from tests.fakes.world import Fault
 from tests.lifecycle.returning import FULL, NOSQL_CLAIM, SQL_CLAIM, SQL_VOLUME, Cut, Scene, after_commit, after_effect

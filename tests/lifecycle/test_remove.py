@@ -16,21 +16,11 @@ from lifecycle.errors import (
     Retryable,
     Unsafe,
 )
-from lifecycle.model import (
-    Action,
-    Claim,
-    Component,
-    Difference,
-    Kind,
-    Observed,
-    Owner,
-    OwnerKind,
-    Part,
-    Ref,
-    Step,
-    WorkloadState,
-)
+from lifecycle.model import Action, Component, Kind, Ref, Step
+from lifecycle.observed import Difference, Observed, Part
 from lifecycle.operation import Operation, Outcome, State
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Owner, OwnerKind, WorkloadState
 from tests.fakes import values
 from tests.fakes.world import Fault
 from tests.lifecycle.removing import SHARED, Scene

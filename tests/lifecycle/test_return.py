@@ -7,8 +7,11 @@ import pytest
 from lifecycle.by_hand import by_hand
 from lifecycle.decide import delete, phases_of
 from lifecycle.errors import AlreadyRunning, ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
-from lifecycle.model import Action, Claim, Observed, Part, Ref, Step, WorkloadState
+from lifecycle.model import Action, Ref, Step
+from lifecycle.observed import Observed, Part
 from lifecycle.operation import Operation, Outcome, State
+from lifecycle.volumes import Claim
+from lifecycle.workloads import WorkloadState
 from tests.fakes import values
 from tests.fakes.world import Fault
 from tests.lifecycle.returning import (

@@ -7,10 +7,13 @@ import pytest
 
 from lifecycle.decide import delete, phases_of, snapshot
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
-from lifecycle.model import Action, Component, Exit, Inventory, Observed, Snapshot, SnapshotClass, Step, Verb
+from lifecycle.model import Action, Component, Step, Verb
+from lifecycle.observed import Inventory, Observed
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plan import plan
 from lifecycle.snapshots import Ending, Temperature, choose, ending, name_of
+from lifecycle.volumes import Snapshot, SnapshotClass
+from lifecycle.workloads import Exit
 from tests.fakes import values
 from tests.fakes.world import Fault
 from tests.lifecycle.returning import (

@@ -8,12 +8,15 @@ import pytest
 
 from lifecycle.decide import phases_of, snapshot, verify
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
-from lifecycle.model import Action, Claim, Component, Container, Kind, Observed, Pod, Ref, Step, Verb, Volume
+from lifecycle.model import Action, Component, Kind, Ref, Step, Verb
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plan import plan_of_return
 from lifecycle.snapshots import Temperature
 from lifecycle.topology import Topology
 from lifecycle.verification import Result, default_check, doubt, scratch_name
+from lifecycle.volumes import Claim, Volume
+from lifecycle.workloads import Container, Pod
 from tests.fakes import values
 from tests.fakes.world import Fault, World
 from tests.lifecycle.returning import FULL, NOSQL_CLAIM, SQL_CLAIM, Cut, Scene, after_commit, after_effect

@@ -13,9 +13,13 @@ from bot.views.blocks import Message
 from lifecycle import approval, errors
 from lifecycle.approval import ApprovalState
 from lifecycle.checks import Checked
-from lifecycle.model import Address, Claim, Diagnosis, Exit, Kind, Ref, Traffic, Verb
+from lifecycle.diagnosis import Diagnosis, Traffic
+from lifecycle.model import Kind, Ref, Verb
+from lifecycle.observed import Address
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.verification import Leftover
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Exit
 from storage import proposals
 from storage.retention import NoSuchSet, NothingToExtend, Records
 from tests.bot.views.world import LATER, World, recorded

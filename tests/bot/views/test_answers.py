@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from bot.views import answers
-from lifecycle.model import Claim, Verb
+from lifecycle.model import Verb
 from lifecycle.plan import plan
+from lifecycle.volumes import Claim
 from tests.bot.views.reading import words
 from tests.bot.views.world import World
 

@@ -8,9 +8,12 @@ from bot.grammar import LONGEST_REASON
 from bot.views import operation, thread
 from bot.views.blocks import BLOCK_LIMIT
 from lifecycle.decide import phases_of
-from lifecycle.model import Claim, Exit, Traffic, Verb
+from lifecycle.diagnosis import Traffic
+from lifecycle.model import Verb
 from lifecycle.operation import Outcome, State
 from lifecycle.plain import to_plain
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Exit
 from tests.bot.views.reading import finish, words
 from tests.bot.views.world import LATER, World, recorded
 

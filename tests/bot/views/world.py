@@ -9,26 +9,9 @@ from bot.status import Line, Status
 from lifecycle.approval import Approval, ApprovalState, Decision, Terms
 from lifecycle.by_hand import kubectl
 from lifecycle.decide import delete, phases_of, purge, remove, restart, restore, returning, snapshot, start, stop
-from lifecycle.model import (
-    Claim,
-    Component,
-    Content,
-    Diagnosis,
-    Discovery,
-    Exit,
-    Finding,
-    Inventory,
-    Kind,
-    Observed,
-    Owner,
-    OwnerKind,
-    Part,
-    Person,
-    Ref,
-    Snapshot,
-    SnapshotClass,
-    Verb,
-)
+from lifecycle.diagnosis import Diagnosis, Finding
+from lifecycle.model import Component, Kind, Person, Ref, Verb
+from lifecycle.observed import Discovery, Inventory, Observed, Part
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
@@ -36,6 +19,8 @@ from lifecycle.retention import Doomed, Keeping, Purging
 from lifecycle.snapshots import Clone, Ending, SnapshotSet, Temperature, Unsaved
 from lifecycle.topology import Topology, arranged
 from lifecycle.verification import Examined, Likeness, Result, Verdict, Verification, Verifying
+from lifecycle.volumes import Claim, Content, Snapshot, SnapshotClass
+from lifecycle.workloads import Exit, Owner, OwnerKind
 from storage.audit import Recorded
 from storage.proposals import Proposal, ProposalState
 from storage.retention import KeptVolumes, Notice, NoticeState, Pin, Records

@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,7 +52,7 @@ from lifecycle.ports import Clock
 from lifecycle.runner import Runner
 from sandbox import demo as story
 from storage.audit import AuditLog, Entry
-from storage.database import StorageError, file_address, open_database
+from storage.database import Database, StorageError, file_address, open_database
 from storage.ids import new_id
 from storage.journal import DatabaseJournal
 from storage.memory import Memory
@@ -127,8 +127,7 @@ async def serving(
         runner = Runner(DatabaseJournal(database, clock), clock, _name(), rest=timing.rest)
         executor = Executor(runner, memory.operations, sites, clock)
         stack.push_async_callback(executor.close)
-        subjects = Subjects(memory.operations, memory.approvals, memory.retention)
-        projector = Projector(client, database, memory.messages, subjects.find, clock.monotonic, timing.pace)
+        projector = _projector(client, database, memory, clock, timing)
         await stack.enter_async_context(_running(projector.run()))
         directory, link = SlackDirectory(client, clock.monotonic), partial(permalink, client)
         notices = Notices(client, directory, memory.messages, link)
@@ -137,22 +136,13 @@ async def serving(
         start = {"executor": _name(), "configuration": settings_digest(settings)}
         await memory.audit.record(Entry("started", data=start))
         await executor.take_up()
-        keepers = {name: Keeper(name, site.settings, site.cluster, memory.retention) for name, site in sites.items()}
         fresh = partial(_fresh_id, random.SystemRandom())
-        housekeeper = Housekeeper(keepers, memory.operations, memory.retention, executor.begin, fresh)
+        housekeeper = _housekeeper(sites, memory, executor, fresh)
         await stack.enter_async_context(housekeeping(housekeeper, timing.look))
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
         access = Access(directory, who["team_id"], who.get("enterprise_id"))
-        gate = Gate(
-            sites=sites,
-            access=access,
-            memory=memory,
-            notices=notices,
-            starter=executor,
-            clock=clock,
-            new_id=fresh,
-        )
+        gate = Gate(sites, access, memory, notices=notices, starter=executor, clock=clock, new_id=fresh)
         desk = Desk(sites, gate, access, memory, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
@@ -170,6 +160,18 @@ class Line:
             return "starting"
         session = self.handler.client.current_session
         return None if session is not None and not session.closed else "no connection to Slack"
+
+
+def _projector(client: AsyncWebClient, database: Database, memory: Memory, clock: Clock, timing: Timing) -> Projector:
+    subjects = Subjects(memory.operations, memory.approvals, memory.retention)
+    return Projector(client, database, memory.messages, subjects.find, clock.monotonic, timing.pace)
+
+
+def _housekeeper(
+    sites: Mapping[str, Site], memory: Memory, executor: Executor, fresh: Callable[[str], str]
+) -> Housekeeper:
+    keepers = {name: Keeper(name, site.settings, site.cluster, memory.retention) for name, site in sites.items()}
+    return Housekeeper(keepers, memory.operations, memory.retention, executor.begin, fresh)
 
 
 def _slack(settings: Settings) -> AsyncWebClient:

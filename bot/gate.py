@@ -29,10 +29,10 @@ class Gate:
 
     def __init__(
         self,
-        *,
         sites: Mapping[str, Site],
         access: Access,
         memory: Memory,
+        *,
         notices: Notifier,
         starter: Starter,
         clock: Clock,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from lifecycle.decide import delete, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
-from lifecycle.model import DATABASES, Action, Component, Ref, Step, Verb
+from lifecycle.model import Action, Component, Ref, Step, Verb
 from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers_or_losses
@@ -59,9 +59,7 @@ def goal(
         topology=topology,
         counts={workload.ref: observed[workload].replicas for workload in topology},
         sources={workload.ref: Source.RUNNING for workload in topology},
-        databases=tuple(
-            pod for workload in topology if workload.component in DATABASES for pod in observed[workload].pods
-        ),
+        databases=stop.databases(topology, observed),
         claims=observed.claims,
         mark=UNMARKED,
         parts=inventory.parts,

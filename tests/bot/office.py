@@ -188,9 +188,9 @@ async def at_the_desk(
     directory = SlackDirectory(client, store.clock.monotonic)
     access = Access(directory, who["team_id"], who.get("enterprise_id"))
     gate = Gate(
-        sites=sites,
-        access=access,
-        memory=store.memory,
+        sites,
+        access,
+        store.memory,
         notices=told,
         starter=starter,
         clock=store.clock,

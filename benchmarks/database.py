@@ -12,7 +12,8 @@ from bot.__main__ import SystemClock
 from lifecycle.decide import stop
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import connect
-from lifecycle.model import Discovery, Person, Place, Target
+from lifecycle.model import Person, Place, Target
+from lifecycle.observed import Discovery
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plan import plan
 from lifecycle.ports import Result

@@ -12,8 +12,9 @@ from benchmarks.served import served
 from bot.__main__ import SystemClock
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import connect
-from lifecycle.model import Kind, Ref, Target, Workload
+from lifecycle.model import Kind, Ref, Target
 from lifecycle.topology import Topology, arranged
+from lifecycle.workloads import Workload
 from sandbox import Sandbox, tml
 from sandbox.kubernetes.resources import DEPLOYMENTS, PODS, STATEFULSETS, Object
 from sandbox.kubernetes.store import Store

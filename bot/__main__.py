@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +35,6 @@ from bot.keeping import Housekeeper, Keeper
 from bot.listeners import register
 from bot.logs import configure_logging, silence_logging
 from bot.notices import Notices
-from bot.planning import Planner
 from bot.projector import Pace, Projector, permalink
 from bot.schedule import LOOK, housekeeping, scheduling
 from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
@@ -52,16 +51,11 @@ from lifecycle.plan import plan
 from lifecycle.ports import Clock
 from lifecycle.runner import Runner
 from sandbox import demo as story
-from storage.approvals import Approvals
 from storage.audit import AuditLog, Entry
-from storage.database import StorageError, file_address, open_database
+from storage.database import Database, StorageError, file_address, open_database
 from storage.ids import new_id
 from storage.journal import DatabaseJournal
-from storage.messages import Messages
-from storage.operations import Operations
-from storage.proposals import Proposals
-from storage.retention import Retention
-from storage.snapshots import SnapshotSets
+from storage.memory import Memory
 
 log = structlog.get_logger("bot")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -127,46 +121,29 @@ async def serving(
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(serving_health(settings.health_port, line.missing))
         database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
-        audit = AuditLog(database, clock)
-        operations, messages = Operations(database, clock), Messages(database)
-        proposals, approvals = Proposals(database, clock), Approvals(database, clock)
+        memory = Memory.of(database, clock)
         sites = await _sites(settings, clock, stack, timing)
         client = _slack(settings)
         runner = Runner(DatabaseJournal(database, clock), clock, _name(), rest=timing.rest)
-        executor = Executor(runner, operations, sites, clock)
+        executor = Executor(runner, memory.operations, sites, clock)
         stack.push_async_callback(executor.close)
-        retention = Retention(database, clock)
-        subjects = Subjects(operations, approvals, retention)
-        projector = Projector(client, database, messages, subjects.find, clock.monotonic, timing.pace)
+        projector = _projector(client, database, memory, clock, timing)
         await stack.enter_async_context(_running(projector.run()))
         directory, link = SlackDirectory(client, clock.monotonic), partial(permalink, client)
-        notices = Notices(client, directory, messages, link)
+        notices = Notices(client, directory, memory.messages, link)
         stack.push_async_callback(notices.close)
-        await stack.enter_async_context(scheduling(proposals, approvals, notices))
-        await audit.record(Entry("started", data={"executor": _name(), "configuration": settings_digest(settings)}))
+        await stack.enter_async_context(scheduling(memory.proposals, memory.approvals, notices))
+        start = {"executor": _name(), "configuration": settings_digest(settings)}
+        await memory.audit.record(Entry("started", data=start))
         await executor.take_up()
-        keepers = {name: Keeper(name, site.settings, site.cluster, retention) for name, site in sites.items()}
         fresh = partial(_fresh_id, random.SystemRandom())
-        housekeeper = Housekeeper(keepers, operations, retention, executor.begin, fresh)
+        housekeeper = _housekeeper(sites, memory, executor, fresh)
         await stack.enter_async_context(housekeeping(housekeeper, timing.look))
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
         access = Access(directory, who["team_id"], who.get("enterprise_id"))
-        planner = Planner(sites, operations, SnapshotSets(database), retention)
-        gate = Gate(
-            sites=sites,
-            access=access,
-            operations=operations,
-            messages=messages,
-            proposals=proposals,
-            approvals=approvals,
-            planner=planner,
-            notices=notices,
-            starter=executor,
-            clock=clock,
-            new_id=fresh,
-        )
-        desk = Desk(sites, gate, planner, access, operations, approvals, messages, retention, audit, link, clock)
+        gate = Gate(sites, access, memory, notices=notices, starter=executor, clock=clock, new_id=fresh)
+        desk = Desk(sites, gate, access, memory, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)
 
@@ -183,6 +160,18 @@ class Line:
             return "starting"
         session = self.handler.client.current_session
         return None if session is not None and not session.closed else "no connection to Slack"
+
+
+def _projector(client: AsyncWebClient, database: Database, memory: Memory, clock: Clock, timing: Timing) -> Projector:
+    subjects = Subjects(memory.operations, memory.approvals, memory.retention)
+    return Projector(client, database, memory.messages, subjects.find, clock.monotonic, timing.pace)
+
+
+def _housekeeper(
+    sites: Mapping[str, Site], memory: Memory, executor: Executor, fresh: Callable[[str], str]
+) -> Housekeeper:
+    keepers = {name: Keeper(name, site.settings, site.cluster, memory.retention) for name, site in sites.items()}
+    return Housekeeper(keepers, memory.operations, memory.retention, executor.begin, fresh)
 
 
 def _slack(settings: Settings) -> AsyncWebClient:

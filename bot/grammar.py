@@ -1,10 +1,35 @@
-"""The words people type, and nothing about what they do. The only place that knows them."""
+"""From the words people type to a command, or to an answer that says what was meant. The only place that knows them."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from itertools import takewhile
 
+from bot.commands import (
+    Approvals,
+    Approve,
+    Change,
+    Command,
+    Delete,
+    Deny,
+    Help,
+    History,
+    List,
+    PlanOf,
+    Purge,
+    Restart,
+    Restore,
+    Snapshot,
+    Snapshots,
+    Start,
+    Status,
+    Stop,
+    Verify,
+    Whoami,
+    Withdraw,
+)
+from bot.line import BECAUSE, LONGEST_ECHO, QUOTES, Line, echo, unescaped
 from lifecycle.errors import NotUnderstood
 from lifecycle.model import Component, Verb
 from lifecycle.snapshots import Temperature
@@ -13,8 +38,6 @@ PREFIX = "/tml"
 LONGEST_REASON = 500
 SAME_WORD = 0.7
 """How alike a command has to be to be suggested: `abort` must not become `start`."""
-LONGEST_ECHO = 40
-"""Characters of what was typed that one part of an answer repeats; no answer has more than two such parts."""
 MOST_REPLICAS = 99
 LISTED_CLUSTERS = 12
 DOWNTIME = "--downtime"
@@ -26,170 +49,6 @@ KEPT = "kept"
 """In place of a set's id: the volumes that a delete kept."""
 REMOVE = "--remove"
 OVERWRITE = "--overwrite"
-BECAUSE = frozenset({"because", "because:", "-", "--"})
-"""Words after which everything is the reason; a lone dash is how people separate one."""
-
-
-@dataclass(frozen=True)
-class Help:
-    """Show what can be typed."""
-
-
-@dataclass(frozen=True)
-class List:
-    """Show the clusters."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """Look at one cluster."""
-
-    cluster: str
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Take a cluster down, its volumes kept; ``removes``: its objects go, too.
-
-    ``snapshot``, and ``keeps_services`` of one that removes: None is as the cluster's configuration says.
-    """
-
-    cluster: str
-    reason: str = ""
-    snapshot: bool | None = None
-    removes: bool = False
-    keeps_services: bool | None = None
-
-
-@dataclass(frozen=True)
-class Start:
-    """``counts`` are the replicas that were typed; 0 leaves a component down.
-
-    ``overwrites``: what is otherwise than it was when it was removed becomes so again.
-    """
-
-    cluster: str
-    reason: str = ""
-    counts: Mapping[Component, int] = field(default_factory=dict)
-    overwrites: bool = False
-
-
-@dataclass(frozen=True)
-class Restart:
-    """``component`` None: all of them."""
-
-    cluster: str
-    component: Component | None = None
-    downtime: bool = False
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Delete:
-    """Take a cluster away, its data kept; ``keeps_services`` None: as the cluster's configuration says."""
-
-    cluster: str
-    keeps_services: bool | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Restore:
-    """Bring back what the last delete took away, or go back to a set; ``of`` is the set's id, empty: kept volumes."""
-
-    cluster: str
-    of: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Cut a snapshot set; ``temperature`` None: asked for where it makes a difference."""
-
-    cluster: str
-    temperature: Temperature | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Verify:
-    """Test that a snapshot set can be restored; ``set`` None: the newest."""
-
-    cluster: str
-    set: str | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Purge:
-    """Let go for good what is kept and nobody needs."""
-
-    cluster: str
-    reason: str = ""
-
-
-Change = Stop | Start | Restart | Delete | Restore | Snapshot | Verify | Purge
-
-
-@dataclass(frozen=True)
-class PlanOf:
-    """Show what the command would do, and change nothing; a reason typed along is dropped."""
-
-    change: Change
-
-    @property
-    def cluster(self) -> str:
-        return self.change.cluster
-
-
-@dataclass(frozen=True)
-class Approve:
-    """``name`` is the cluster's, typed once more by whoever approves."""
-
-    approval: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Deny:
-    """The no of one who may approve."""
-
-    approval: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Withdraw:
-    """The requester's own no."""
-
-    approval: str
-
-
-@dataclass(frozen=True)
-class Approvals:
-    """Show what waits for a second person."""
-
-
-@dataclass(frozen=True)
-class History:
-    """``cluster`` None: of all clusters."""
-
-    cluster: str | None = None
-
-
-@dataclass(frozen=True)
-class Snapshots:
-    """Show the cluster's snapshot sets."""
-
-    cluster: str
-
-
-@dataclass(frozen=True)
-class Whoami:
-    """Show who Slack says one is, and what one may do."""
-
-
-Command = Help | List | Status | PlanOf | Change | Approve | Deny | Withdraw | Approvals | History | Snapshots | Whoami
 
 
 @dataclass(frozen=True)
@@ -200,7 +59,7 @@ class Usage:
     usage: str
     help: str
     examples: tuple[str, ...]
-    read: Callable[["_Line"], Command] = field(repr=False, compare=False)
+    read: Callable[[Line], Command] = field(repr=False, compare=False)
 
 
 def parse(text: str, clusters: Sequence[str]) -> Command:
@@ -208,7 +67,7 @@ def parse(text: str, clusters: Sequence[str]) -> Command:
 
     Raises NotUnderstood with one answer to show; a line it suggests is to be pasted, never run for the person.
     """
-    line = _Line(unescaped(text), clusters)
+    line = Line(unescaped(text), clusters)
     if line.next == PREFIX:
         line.skip()
     if line.ended:
@@ -220,29 +79,6 @@ def parse(text: str, clusters: Sequence[str]) -> Command:
     return usage.read(line)
 
 
-def unescaped(text: str) -> str:
-    """What was typed, from what Slack delivers: it escapes these three and nothing else."""
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
-def normalised(text: str) -> str:
-    """The words as they are compared: without what copy and paste, phones and word processors made of them."""
-    return " ".join(word.text for word in _words(text))
-
-
-@dataclass(frozen=True)
-class _Word:
-    """``start`` is its place in the text as typed, where a reason may begin."""
-
-    text: str
-    start: int
-
-
-_ZERO_WIDTH = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
-_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
-_QUOTES = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a\u00b4\uff02\uff07\uff40"
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in _DASHES + _QUOTES}
-_AS_TYPED_BY_HAND = {**_FULL_WIDTH, **dict.fromkeys(map(ord, _ZERO_WIDTH))}
 _COUNT = re.compile(r"[a-z]+=[0-9]{1,2}")
 _COMPONENTS: Mapping[str, Component] = {component.value: component for component in Component}
 _TEMPERATURES: Mapping[str, Temperature] = {one.value: one for one in Temperature}
@@ -259,73 +95,9 @@ _ID = re.compile(r"ap-[0-9a-z]{6}")
 _SET = re.compile(r"op-[0-9a-z]{6}")
 _MARKUP = "*_~()[]<>.,;:"
 """What stands around an id that was copied out of a sentence or a formatted message."""
-_LEADING_DASHES = re.compile(rf"-*[{_DASHES}][-{_DASHES}]*")
-_ONE_DASH = re.compile(rf"[{_DASHES}]")
 
 
-def _words(text: str) -> list[_Word]:
-    found = (_Word(_plain(match[0]), match.start()) for match in re.finditer(r"\S+", text))
-    return [word for word in found if word.text]
-
-
-def _plain(word: str) -> str:
-    word = word.translate(_AS_TYPED_BY_HAND).strip(_QUOTES)
-    word = _LEADING_DASHES.sub("--", word, count=1) if _LEADING_DASHES.match(word) else word
-    return _ONE_DASH.sub("-", word).lower()
-
-
-class _Line:
-    """The words from left to right, and in ``said`` what was understood so far."""
-
-    def __init__(self, text: str, clusters: Sequence[str]) -> None:
-        self._text = text
-        self._words = _words(text)
-        self._at = 0
-        self.clusters = {name.lower(): name for name in clusters}
-        self.said: list[str] = []
-
-    @property
-    def ended(self) -> bool:
-        return self._at >= len(self._words)
-
-    @property
-    def next(self) -> str:
-        """The next word, empty at the end."""
-        return "" if self.ended else self._words[self._at].text
-
-    @property
-    def reason_begins(self) -> bool:
-        """Whether no argument is left."""
-        return self.ended or self.next in BECAUSE
-
-    @property
-    def verb(self) -> str:
-        """The command whose arguments are being read, also within a plan."""
-        return self.said[1] if self.said[0] == "plan" else self.said[0]
-
-    def skip(self) -> None:
-        self._at += 1
-
-    def take(self, understood: str) -> None:
-        """The next word was understood as this."""
-        self.said.append(understood)
-        self.skip()
-
-    def rest(self) -> str:
-        """All that is left, as it was typed."""
-        return "" if self.ended else self._text[self._words[self._at].start :].strip().strip(_ZERO_WIDTH).strip()
-
-    def arguments_after(self) -> list[str]:
-        """What stands after the next word and is an argument by its looks, for a suggestion."""
-        found: list[str] = []
-        for word in self._words[self._at + 1 :]:
-            if word.text not in _ARGUMENTS and not _COUNT.fullmatch(word.text):
-                break
-            found.append(word.text)
-        return found if len(" ".join(found)) <= LONGEST_ECHO else []
-
-
-def _cluster(line: _Line) -> str:
+def _cluster(line: Line) -> str:
     """The cluster that has to stand here."""
     if line.reason_begins:
         raise NotUnderstood(f"Which cluster? {_which(line)}")
@@ -336,7 +108,7 @@ def _cluster(line: _Line) -> str:
     return name
 
 
-def _reason(line: _Line) -> str:
+def _reason(line: Line) -> str:
     if line.next in BECAUSE:
         line.skip()
     reason = line.rest()
@@ -345,7 +117,7 @@ def _reason(line: _Line) -> str:
     return reason
 
 
-def _free_reason(line: _Line) -> str:
+def _free_reason(line: Line) -> str:
     """A reason that needs no `because`, unless it begins with what may have been meant as an argument."""
     if not line.reason_begins:
         _refuse_option(line)
@@ -356,7 +128,7 @@ def _free_reason(line: _Line) -> str:
     return _reason(line)
 
 
-def _refuse_option(line: _Line) -> None:
+def _refuse_option(line: Line) -> None:
     """Raise for a word that looks like an option: whoever knows it has taken it before."""
     if line.next.startswith("-"):
         near = _nearest(line.next, _OPTIONS.get(line.verb, ()))
@@ -364,23 +136,17 @@ def _refuse_option(line: _Line) -> None:
         raise NotUnderstood(f"`{line.verb}` has no option '{echo(line.next)}'. {answer}")
 
 
-def _refuse_rest(line: _Line) -> None:
+def _refuse_rest(line: Line) -> None:
     """Raise for words after the last that a command has."""
     if not line.ended:
         raise NotUnderstood(f"'{echo(line.next)}' is too much here. {_did_you_mean(line.said)}")
-
-
-def echo(text: str) -> str:
-    """A little of what was typed, on one line, to say which part is meant."""
-    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).replace("`", "'").split())
-    return text if len(text) <= LONGEST_ECHO else f"{text[: LONGEST_ECHO - 1]}…"
 
 
 def _nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str | None:
     return next(iter(get_close_matches(word[:LONGEST_ECHO], list(known), n=1, cutoff=alike)), None)
 
 
-def _near_cluster(line: _Line) -> str | None:
+def _near_cluster(line: Line) -> str | None:
     """The cluster that the next word was meant to be; the only one there is when there is no word."""
     if line.reason_begins:
         return next(iter(line.clusters.values())) if len(line.clusters) == 1 else None
@@ -392,16 +158,22 @@ def _did_you_mean(words: Sequence[str]) -> str:
     return f"Did you mean: {' '.join([PREFIX, *words])}"
 
 
-def _instead(line: _Line, *words: str) -> str:
+def _instead(line: Line, *words: str) -> str:
     """The line to paste with these words for the next one."""
-    return _did_you_mean([*line.said, *words, *line.arguments_after()])
+    return _did_you_mean([*line.said, *words, *_arguments_after(line)])
 
 
-def _written(line: _Line) -> str:
+def _arguments_after(line: Line) -> list[str]:
+    """What stands after the next word and is an argument by its looks, for a suggestion."""
+    found = list(takewhile(lambda word: word in _ARGUMENTS or _COUNT.fullmatch(word), line.after_next()))
+    return found if len(" ".join(found)) <= LONGEST_ECHO else []
+
+
+def _written(line: Line) -> str:
     return f"It is written: {PREFIX} {_BY_NAME[line.said[0]].usage}"
 
 
-def _which(line: _Line) -> str:
+def _which(line: Line) -> str:
     """The nearest cluster, or all that are known: never one that was not meant, in a line that works."""
     near = _near_cluster(line)
     if near:
@@ -412,14 +184,14 @@ def _which(line: _Line) -> str:
     return f"{known} {_written(line)}"
 
 
-def _as_reason(line: _Line) -> str:
+def _as_reason(line: Line) -> str:
     """The line to paste when all that is left was meant as the reason."""
     rest = line.rest()
     shown = echo(rest) if len(rest) <= LONGEST_ECHO else "…"
     return f"If it belongs to the reason: {' '.join([PREFIX, *line.said, 'because', shown])}"
 
 
-def _unknown_command(line: _Line) -> NotUnderstood:
+def _unknown_command(line: Line) -> NotUnderstood:
     typed, near = line.next, _nearest(line.next, _BY_NAME, SAME_WORD)
     cluster = None if near else _near_cluster(line)
     line.skip()
@@ -430,7 +202,7 @@ def _unknown_command(line: _Line) -> NotUnderstood:
     return NotUnderstood(f"There is no command '{echo(typed)}'. {answer}")
 
 
-def _guess(command: str, line: _Line) -> str:
+def _guess(command: str, line: Line) -> str:
     """The command, with its cluster and arguments where they can be made out."""
     line.said.append(command)
     if command in _ONE_APPROVAL:
@@ -441,7 +213,7 @@ def _guess(command: str, line: _Line) -> str:
     return _instead(line, near) if near else _written(line)
 
 
-def _guess_approval(line: _Line) -> str:
+def _guess_approval(line: Line) -> str:
     """With the id, and the name where one was typed that there is: it is never filled in for the person."""
     found = _as_id(line.next)
     if not _ID.fullmatch(found):
@@ -453,33 +225,33 @@ def _guess_approval(line: _Line) -> str:
     return _did_you_mean([*line.said, name]) if name else _written(line)
 
 
-def _help(_line: _Line) -> Help:
+def _help(_line: Line) -> Help:
     return Help()
 
 
-def _list(line: _Line) -> List:
+def _list(line: Line) -> List:
     _refuse_rest(line)
     return List()
 
 
-def _whoami(line: _Line) -> Whoami:
+def _whoami(line: Line) -> Whoami:
     _refuse_rest(line)
     return Whoami()
 
 
-def _status(line: _Line) -> Status:
+def _status(line: Line) -> Status:
     cluster = _cluster(line)
     _refuse_rest(line)
     return Status(cluster)
 
 
-def _history(line: _Line) -> History:
+def _history(line: Line) -> History:
     cluster = None if line.ended else _cluster(line)
     _refuse_rest(line)
     return History(cluster)
 
 
-def _plan(line: _Line) -> PlanOf:
+def _plan(line: Line) -> PlanOf:
     verb = _VERBS.get(line.next)
     if verb is None:
         near = _nearest(line.next, _VERBS)
@@ -491,13 +263,13 @@ def _plan(line: _Line) -> PlanOf:
     return PlanOf(replace(command, reason=""))
 
 
-def _guess_plan(verb: str, line: _Line) -> str:
+def _guess_plan(verb: str, line: Line) -> str:
     line.said.append(verb)
     near = _near_cluster(line)
     return _instead(line, near) if near else _written(line)
 
 
-def _stop(line: _Line) -> Stop:
+def _stop(line: Line) -> Stop:
     cluster, snapshot, removes, keeps = _cluster(line), None, False, None
     while line.next in _OPTIONS[Verb.STOP]:
         if line.next == REMOVE:
@@ -510,7 +282,7 @@ def _stop(line: _Line) -> Stop:
     return Stop(cluster, _free_reason(line), snapshot, removes, keeps)
 
 
-def _one_of(line: _Line, yes: str, no: str) -> bool | None:
+def _one_of(line: Line, yes: str, no: str) -> bool | None:
     """Which of two options stands here, None where neither does."""
     found = None
     while line.next in (yes, no):
@@ -518,7 +290,7 @@ def _one_of(line: _Line, yes: str, no: str) -> bool | None:
     return found
 
 
-def _either(line: _Line, yes: str, no: str, said: bool | None) -> bool:
+def _either(line: Line, yes: str, no: str, said: bool | None) -> bool:
     """Which of the two stands here; ``said`` is what was typed of them before."""
     if said is not None:
         raise NotUnderstood(f"Give one of {yes} and {no}, once.")
@@ -527,7 +299,7 @@ def _either(line: _Line, yes: str, no: str, said: bool | None) -> bool:
     return found
 
 
-def _snapshot(line: _Line) -> Snapshot:
+def _snapshot(line: Line) -> Snapshot:
     cluster = _cluster(line)
     temperature = _TEMPERATURES.get(line.next)
     if temperature:
@@ -535,7 +307,7 @@ def _snapshot(line: _Line) -> Snapshot:
     return Snapshot(cluster, temperature, _free_reason(line))
 
 
-def _verify(line: _Line) -> Verify:
+def _verify(line: Line) -> Verify:
     cluster, found = _cluster(line), _as_id(line.next)
     if not _SET.fullmatch(found):
         return Verify(cluster, None, _free_reason(line))
@@ -543,13 +315,13 @@ def _verify(line: _Line) -> Verify:
     return Verify(cluster, found, _free_reason(line))
 
 
-def _snapshots(line: _Line) -> Snapshots:
+def _snapshots(line: Line) -> Snapshots:
     cluster = _cluster(line)
     _refuse_rest(line)
     return Snapshots(cluster)
 
 
-def _start(line: _Line) -> Start:
+def _start(line: Line) -> Start:
     cluster, counts, overwrites = _cluster(line), {}, False
     while not line.reason_begins and ("=" in line.next or line.next == OVERWRITE):
         if line.next == OVERWRITE:
@@ -566,7 +338,7 @@ def _start(line: _Line) -> Start:
     return Start(cluster, _free_reason(line), counts, overwrites)
 
 
-def _count(line: _Line) -> tuple[Component, int]:
+def _count(line: Line) -> tuple[Component, int]:
     name, _, number = line.next.partition("=")
     valid = re.fullmatch(r"[0-9]{1,2}", number) is not None
     if name not in _COMPONENTS:
@@ -578,7 +350,7 @@ def _count(line: _Line) -> tuple[Component, int]:
     return _COMPONENTS[name], int(number)
 
 
-def _restart(line: _Line) -> Restart:
+def _restart(line: Line) -> Restart:
     cluster = _cluster(line)
     component, downtime = None, False
     while not line.reason_begins:
@@ -595,12 +367,12 @@ def _restart(line: _Line) -> Restart:
     return Restart(cluster, component, downtime, _free_reason(line))
 
 
-def _delete(line: _Line) -> Delete:
+def _delete(line: Line) -> Delete:
     cluster, keeps = _cluster(line), _one_of(line, KEEP_SERVICES, RELEASE_SERVICES)
     return Delete(cluster, keeps, _free_reason(line))
 
 
-def _restore(line: _Line) -> Restore:
+def _restore(line: Line) -> Restore:
     cluster, of = _cluster(line), ""
     if _SET.fullmatch(_as_id(line.next)):
         of = _as_id(line.next)
@@ -610,11 +382,11 @@ def _restore(line: _Line) -> Restore:
     return Restore(cluster, of, _free_reason(line))
 
 
-def _purge(line: _Line) -> Purge:
+def _purge(line: Line) -> Purge:
     return Purge(_cluster(line), _free_reason(line))
 
 
-def _approve(line: _Line) -> Approve:
+def _approve(line: Line) -> Approve:
     identity = _identity(line)
     if line.ended:
         raise NotUnderstood(f"Which cluster is it about? Type its name once more. {_written(line)}")
@@ -624,22 +396,22 @@ def _approve(line: _Line) -> Approve:
     return Approve(identity, name)
 
 
-def _deny(line: _Line) -> Deny:
+def _deny(line: Line) -> Deny:
     return Deny(_identity(line), _reason(line))
 
 
-def _withdraw(line: _Line) -> Withdraw:
+def _withdraw(line: Line) -> Withdraw:
     identity = _identity(line)
     _refuse_rest(line)
     return Withdraw(identity)
 
 
-def _approvals(line: _Line) -> Approvals:
+def _approvals(line: Line) -> Approvals:
     _refuse_rest(line)
     return Approvals()
 
 
-def _identity(line: _Line) -> str:
+def _identity(line: Line) -> str:
     """The approval's id that has to stand here."""
     typed = line.next
     if line.ended:
@@ -656,10 +428,10 @@ def _identity(line: _Line) -> str:
 
 
 def _as_id(word: str) -> str:
-    return word.strip(_MARKUP + _QUOTES)
+    return word.strip(_MARKUP + QUOTES)
 
 
-def _component(line: _Line) -> Component:
+def _component(line: Line) -> Component:
     """The component that stands here: any other word is refused, or all of the cluster would be restarted."""
     if line.next in _COMPONENTS:
         return _COMPONENTS[line.next]
@@ -768,12 +540,10 @@ USAGES: tuple[Usage, ...] = (
     Usage("whoami", "whoami", "Who Slack says you are, and what you may do.", ("whoami",), _whoami),
 )
 """Every command there is: help shows this table, and suggestions come from it."""
-
 _BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
 _ONE_CLUSTER = frozenset(
     {"status", "stop", "start", "restart", "snapshot", "snapshots", "verify", "delete", "restore", "purge"}
 )
 _ONE_APPROVAL = frozenset({"approve", "deny", "withdraw"})
-
 RESERVED = frozenset({*_BY_NAME, *BECAUSE})
 """Words that no cluster can be called."""

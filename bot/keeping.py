@@ -11,13 +11,15 @@ from bot.settings import ClusterSettings
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
 from lifecycle.errors import ClusterBusy, ClusterError, NothingToPurge, PurgeVoid
-from lifecycle.model import BOT, Observed, Place, Snapshot, Verb
+from lifecycle.model import BOT, Place, Verb
+from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan, plan_of_return
 from lifecycle.ports import Cluster
 from lifecycle.retention import Held, Quality, Verdict, clearable, stale
 from lifecycle.snapshots import name_of
 from lifecycle.verification import Result
+from lifecycle.volumes import Snapshot
 from storage.database import StorageError
 from storage.operations import IdTaken, Operations
 from storage.retention import KeptVolumes, Records, Retention

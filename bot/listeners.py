@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -12,7 +13,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Answer, Desk
-from bot.gate import Request
+from bot.outcome import Request
 from bot.slack_trouble import UNREACHED, is_passing
 from bot.views import answers
 from bot.views import approval as approval_views
@@ -51,19 +52,8 @@ def register(app: AsyncApp, desk: Desk) -> None:
             request = Request(person_of(command), place, _storable(command.get("text", "")))
             await _tell(respond, **await desk.answer(request))
 
-    _on_press(app, "confirm", desk.confirm)
-    _on_press(app, "dismiss", desk.dismiss)
-    _on_press(app, "again", desk.again)
-    _on_press(app, "status", desk.status_of)
-    _on_press(app, "deny", desk.deny)
-    _on_press(app, "withdraw", desk.withdraw)
-    _on_press(app, "run", desk.run)
-    _on_press(app, "undo", desk.undo)
-    _on_press(app, "restore_set", desk.restore_set)
-    _on_press(app, "verify", desk.verify)
-    _on_press(app, "keep-longer", desk.keep_longer)
-    _on_press(app, "pin", desk.pin)
-    _on_press(app, "unpin", desk.unpin)
+    for action, button in desk.buttons.items():
+        _on_press(app, action, partial(desk.press, button))
     _on_approve(app, desk)
 
 

@@ -12,7 +12,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.access import Directory, DirectoryUnavailable
-from bot.desk import Permalink
+from bot.overview import Permalink
 from bot.slack_trouble import UNREACHED
 from bot.views import approval as views
 from lifecycle.approval import GROUP, Approval

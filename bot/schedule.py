@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from bot.gate import Notifier
+from bot.consent import Notifier
 from bot.keeping import Housekeeper
 from lifecycle.approval import Approval
 from storage.approvals import Approvals

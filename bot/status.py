@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from lifecycle import configuration
 from lifecycle.decide.preflight import absent
-from lifecycle.model import Diagnosis, Discovery, Verb, Workload, WorkloadState
+from lifecycle.diagnosis import Diagnosis
+from lifecycle.model import Verb
+from lifecycle.observed import Discovery
 from lifecycle.operation import Operation, State
 from lifecycle.ports import Cluster
 from lifecycle.topology import arranged
+from lifecycle.workloads import Workload, WorkloadState
 
 RUNNING = "running"
 HALF_REMOVED = "half removed"

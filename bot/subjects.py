@@ -9,6 +9,7 @@ from bot.views import approval as approval_views
 from bot.views import kept as kept_views
 from bot.views import operation as operation_views
 from bot.views.blocks import Message
+from bot.views.thread import thread
 from lifecycle.approval import Approval
 from lifecycle.operation import Operation
 from storage.approvals import Approvals
@@ -31,7 +32,7 @@ class ToldOperation:
         return operation_views.live(self.operation, entries)
 
     def thread(self, entries: Sequence[Recorded]) -> Message | None:
-        return operation_views.thread(self.operation, entries)
+        return thread(self.operation, entries)
 
     def bare(self) -> Message:
         return operation_views.bare(self.operation)

@@ -13,7 +13,8 @@ from bot.views.claims import aligned
 from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import listed
 from lifecycle.errors import ClusterError, Refused
-from lifecycle.model import Discovery, Verb
+from lifecycle.model import Verb
+from lifecycle.observed import Discovery
 from lifecycle.plan import Plan
 from lifecycle.ports import Cluster
 from lifecycle.topology import arranged

@@ -1,6 +1,7 @@
 """Where a restored cluster is to be found: load balancers' addresses before it was deleted, and now; pure."""
 
-from lifecycle.model import Address, Kind, Observed, Part
+from lifecycle.model import Kind
+from lifecycle.observed import Address, Observed, Part
 from lifecycle.operation import Goal
 
 

@@ -1,6 +1,7 @@
 """What a person would type to finish it without the bot."""
 
-from lifecycle.model import Action, Observed, Step
+from lifecycle.model import Action, Step
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 from lifecycle.simulation import waves

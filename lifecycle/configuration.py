@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from lifecycle.model import Claim, Component, Verb
+from lifecycle.model import Component, Verb
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.snapshots import Clone
+from lifecycle.volumes import Claim
 
 CHECKED = frozenset({Verb.START, Verb.RETURN, Verb.RESTORE, Verb.RESTORE_IN_PLACE})
 """What the configured check is run after."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
-from lifecycle.model import Claim, Forwarding, Part, Volume, Workload
+from lifecycle.observed import Forwarding, Part
 from lifecycle.plan import Plan
+from lifecycle.volumes import Claim, Volume
+from lifecycle.workloads import Workload
 
 
 def difference(before: Plan, after: Plan) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lifecycle.model import Claim
     from lifecycle.operation import Operation
+    from lifecycle.volumes import Claim
 
 
 class Refused(Exception):

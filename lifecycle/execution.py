@@ -14,11 +14,14 @@ from lifecycle.checks import Checked
 from lifecycle.decide import phases_from, way_back
 from lifecycle.decide.snapshot import taken
 from lifecycle.decide.verify import judged
+from lifecycle.diagnosis import Diagnosis
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, LeaseLost, Retryable
-from lifecycle.model import Action, Diagnosis, Exit, Kind, Observed, Step, Verb
+from lifecycle.model import Action, Kind, Step, Verb
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.phase import Phase
 from lifecycle.ports import Clock, Cluster, Journal, Lease, Result, Watch
+from lifecycle.workloads import Exit
 
 BACKOFF = (0.25, 8.0)
 """Seconds: the first and the longest pause after a step that Kubernetes did not take, doubled each time, jittered."""

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lifecycle.model import Claim, Component, Forwarding, Stream
+from lifecycle.model import Component
+from lifecycle.observed import Forwarding, Stream
 from lifecycle.operation import Goal
+from lifecycle.volumes import Claim
 
 
 class Mode(StrEnum):

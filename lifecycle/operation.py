@@ -7,31 +7,15 @@ from enum import StrEnum
 from functools import cached_property
 
 from lifecycle.checks import Checked
-from lifecycle.model import (
-    Address,
-    Claim,
-    Diagnosis,
-    Exit,
-    Observed,
-    Part,
-    Person,
-    Place,
-    Pod,
-    Ref,
-    Snapshot,
-    Step,
-    Stream,
-    Target,
-    Traffic,
-    Verb,
-    Volume,
-    Workload,
-    WorkloadState,
-)
+from lifecycle.diagnosis import Diagnosis, Traffic
+from lifecycle.model import Person, Place, Ref, Step, Target, Verb
+from lifecycle.observed import Address, Observed, Part, Stream
 from lifecycle.retention import Purging
 from lifecycle.snapshots import Clone, Cutting
 from lifecycle.topology import Topology
 from lifecycle.verification import Verifying
+from lifecycle.volumes import Claim, Snapshot, Volume
+from lifecycle.workloads import Exit, Pod, Workload, WorkloadState
 
 UNMARKED = "not begun"
 """The mark of a goal that no operation has taken for its own yet: nothing in the cluster bears it."""

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lifecycle.model import Observed, Ref, Step
+from lifecycle.model import Ref, Step
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation
 
 

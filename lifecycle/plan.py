@@ -5,7 +5,8 @@ from enum import Enum, auto
 
 from lifecycle.decide.preflight import warnings
 from lifecycle.decide.start import kept
-from lifecycle.model import Action, Component, Discovery, Observed, Ref, Step, Target, Verb
+from lifecycle.model import Action, Component, Ref, Step, Target, Verb
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import Goal, Source
 from lifecycle.plain import digest, to_plain
 from lifecycle.simulation import all_waves

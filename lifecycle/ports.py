@@ -7,27 +7,15 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from lifecycle.checks import Checked
+from lifecycle.diagnosis import Diagnosis, Traffic
 from lifecycle.errors import ClusterError
-from lifecycle.model import (
-    Diagnosis,
-    Difference,
-    Discovery,
-    Exit,
-    Inventory,
-    Observed,
-    Owner,
-    Part,
-    Ref,
-    Step,
-    Stream,
-    Target,
-    Traffic,
-    Verb,
-)
+from lifecycle.model import Ref, Step, Target, Verb
+from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation, Outcome
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness, Verification
+from lifecycle.workloads import Exit, Owner
 
 
 class Clock(Protocol):

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from lifecycle.model import Kind, Ref, Snapshot
+from lifecycle.model import Kind, Ref
+from lifecycle.volumes import Snapshot
 
 NOTICE = timedelta(days=1)
 """How long before a purge the channel is told of it."""

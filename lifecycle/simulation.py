@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lifecycle.decide import phases_of, verify
-from lifecycle.model import Action, Claim, Content, Kind, Observed, Part, Ref, Snapshot, Step, Volume, WorkloadState
+from lifecycle.model import Action, Kind, Ref, Step
+from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 from lifecycle.snapshots import name_of
+from lifecycle.volumes import Claim, Content, Snapshot, Volume
+from lifecycle.workloads import WorkloadState
 
 OF_SETS = (Kind.SNAPSHOT, Kind.CONTENT)
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from lifecycle.model import KILLED, Claim, Exit, Kind, Ref, Snapshot, SnapshotClass, Volume
+from lifecycle.model import KILLED, Kind, Ref
+from lifecycle.volumes import Claim, Snapshot, SnapshotClass, Volume
+from lifecycle.workloads import Exit
 
 
 class Temperature(StrEnum):

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from lifecycle.model import Component, Ref, Workload
+from lifecycle.model import Component, Ref
+from lifecycle.workloads import Workload
 
 NEEDS: dict[Component, frozenset[Component]] = {
     Component.NOSQL: frozenset(),

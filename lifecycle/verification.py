@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from shlex import quote
 
-from lifecycle.model import Claim, Component, Kind, Ref
+from lifecycle.model import Component, Kind, Ref
 from lifecycle.snapshots import SnapshotSet
+from lifecycle.volumes import Claim
 
 
 class Result(StrEnum):

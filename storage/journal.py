@@ -11,13 +11,15 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lifecycle.checks import Checked
+from lifecycle.diagnosis import Diagnosis
 from lifecycle.errors import Fenced
-from lifecycle.model import Diagnosis, Exit, Step
+from lifecycle.model import Step
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import canonical, to_plain
 from lifecycle.ports import Clock, Result
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.verification import Verification
+from lifecycle.workloads import Exit
 from storage.audit import Entry, append, moment
 from storage.database import Database
 from storage.messages import LIVE, tell, want

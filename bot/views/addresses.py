@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.views.blocks import quoted
-from lifecycle.model import Address
+from lifecycle.observed import Address
 
 
 def address_lines(addresses: Sequence[Address]) -> list[str]:

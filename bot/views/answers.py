@@ -21,14 +21,16 @@ from bot.views.blocks import (
     section,
 )
 from bot.views.configuration import verdict
-from bot.views.operation import diagnosis_blocks
+from bot.views.ending import diagnosis_blocks
 from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import DOING, duration, listed, mention, part_of, when
 from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Invalid, Refused
-from lifecycle.model import Observed, Person, Verb, Volume
+from lifecycle.model import Person, Verb
+from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan
+from lifecycle.volumes import Volume
 from storage.proposals import Proposal
 
 SYMBOL = {

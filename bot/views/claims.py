@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot.views.blocks import clipped
 from bot.views.words import duration
-from lifecycle.model import Claim
+from lifecycle.volumes import Claim
 
 HEADER = ("NAME", "STATUS", "VOLUME", "CAPACITY", "ACCESS MODES", "STORAGECLASS", "AGE")
 WIDEST = 80

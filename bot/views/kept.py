@@ -3,27 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from bot.views.blocks import (
-    Block,
-    Message,
-    actions,
-    button,
-    context,
-    escape,
-    message,
-    paragraph,
-    quoted,
-    section,
-)
+from bot.views.blocks import Block, Message, actions, button, context, escape, message, paragraph, quoted, section
 from bot.views.snapshots import row
 from bot.views.verification import left_behind
 from bot.views.words import duration, listed, mention, when
-from lifecycle.model import Volume
 from lifecycle.operation import Goal, Operation
 from lifecycle.plain import from_plain
 from lifecycle.quantity import gibibytes, in_bytes
 from lifecycle.retention import Purging
 from lifecycle.verification import Leftover
+from lifecycle.volumes import Volume
 from storage.audit import Recorded
 from storage.retention import KeptVolumes, Notice, NoticeState, Pin, Records
 from storage.snapshots import Kept

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bot.views.blocks import quoted
 from bot.views.words import listed
 from lifecycle.losses import GENERAL, Content, Fate, Holding, Loss, Way, losses
-from lifecycle.model import Stream
+from lifecycle.observed import Stream
 from lifecycle.operation import Goal
 
 HEADS = {

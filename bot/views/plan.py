@@ -9,8 +9,9 @@ from bot.views.losses import lost_lines
 from bot.views.verification import planned as tested
 from bot.views.words import duration, listed
 from lifecycle import losses
-from lifecycle.model import Action, Step, Verb, Volume
+from lifecycle.model import Action, Step, Verb
 from lifecycle.plan import SCALING, OnTraffic, Plan
+from lifecycle.volumes import Volume
 
 TRAFFIC = {
     OnTraffic.STOPS: "API traffic stops with the first wave (tm) and stays down until the next start, or restore.",

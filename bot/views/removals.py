@@ -6,9 +6,11 @@ from bot.views import claims
 from bot.views.blocks import Message, escape, message, paragraph, preformatted, quoted
 from bot.views.words import DOING, listed, mention, object_labels, when
 from lifecycle.decide.remove import REMOVING
-from lifecycle.model import Action, Claim, Kind, Observed, Part, Ref, Verb
+from lifecycle.model import Action, Kind, Ref, Verb
+from lifecycle.observed import Observed, Part
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan
+from lifecycle.volumes import Claim
 
 HALF_BY_HAND = (
     ":warning: *Half removed, and not by this bot*: no capture says how what is missing was. A start runs what is "

@@ -6,11 +6,12 @@ from datetime import datetime
 from bot.views.blocks import Message, actions, button, context, escape, message, paragraph, quoted, section
 from bot.views.verification import known
 from bot.views.words import duration, listed, mention, when
-from lifecycle.model import Verb, Volume
+from lifecycle.model import Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan
 from lifecycle.quantity import gibibytes
 from lifecycle.snapshots import Cutting, Ending, SnapshotSet, Temperature, Unsaved
+from lifecycle.volumes import Volume
 from storage.proposals import Proposal
 from storage.snapshots import Kept
 

@@ -1,9 +1,12 @@
 """Claims made of a snapshot set: which they are, what is in the way, and when they are there."""
 
 from lifecycle.errors import Unsafe
-from lifecycle.model import Action, Claim, Observed, Ref, Step, Workload
+from lifecycle.model import Action, Ref, Step
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation
 from lifecycle.snapshots import Clone, SnapshotSet
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Workload
 
 
 def clones_of(taken: SnapshotSet, by: Operation) -> tuple[Clone, ...]:

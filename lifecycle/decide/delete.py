@@ -7,10 +7,12 @@ from datetime import timedelta
 from lifecycle.decide import start, stop
 from lifecycle.decide.preflight import refuse_unsafe_removal, refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
-from lifecycle.model import Action, Claim, Discovery, Inventory, Kind, Observed, Ref, Step, Verb, Volume
+from lifecycle.model import Action, Kind, Ref, Step, Verb
+from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers, strangers_or_losses
 from lifecycle.topology import arranged
+from lifecycle.volumes import Claim, Volume
 
 CAPTURE = Ref(Kind.SECRET, "tml-bot-capture")
 """Stands for the Secrets of the capture, whose names end in the operation's id and a number."""

@@ -6,7 +6,8 @@ from dataclasses import replace
 from lifecycle.decide import clone, delete, snapshot, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
-from lifecycle.model import DATABASES, Component, Discovery, Inventory, Observed, Verb
+from lifecycle.model import Component, Verb
+from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.operation import UNMARKED, Goal, Operation, Source, State
 from lifecycle.phase import Phase, strangers_or_losses
 from lifecycle.snapshots import Clone, Ending, SnapshotSet
@@ -43,9 +44,7 @@ def goal(
         topology=topology,
         counts={workload.ref: observed[workload].replicas or left.get(workload.ref, 0) for workload in topology},
         sources={workload.ref: Source.RUNNING for workload in topology},
-        databases=tuple(
-            pod for workload in topology if workload.component in DATABASES for pod in observed[workload].pods
-        ),
+        databases=stop.databases(topology, observed),
         claims=replaced,
         mark=UNMARKED,
         parts=inventory.parts,

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from lifecycle.errors import Unsafe
-from lifecycle.model import Discovery, OwnerKind, Workload
+from lifecycle.observed import Discovery
+from lifecycle.workloads import OwnerKind, Workload
 
 GITOPS = frozenset({OwnerKind.ARGO_CD, OwnerKind.FLUX, OwnerKind.HELM, OwnerKind.OPERATOR})
 

@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.errors import NothingToPurge
-from lifecycle.model import Action, Content, Kind, Observed, Ref, Snapshot, Step, Verb, Volume
+from lifecycle.model import Action, Kind, Ref, Step, Verb
+from lifecycle.observed import Observed
 from lifecycle.operation import UNMARKED, Goal, Operation
 from lifecycle.phase import Phase
 from lifecycle.retention import Doomed, Held, Purging, Quality, Verdict, is_intact
 from lifecycle.topology import arranged
+from lifecycle.volumes import Content, Snapshot, Volume
 
 RECLAIMING = timedelta(minutes=10)
 """For the storage to remove what is behind a volume or a snapshot."""

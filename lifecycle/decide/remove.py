@@ -7,10 +7,12 @@ from datetime import timedelta
 from lifecycle.decide import delete, stop
 from lifecycle.decide.preflight import refuse_unsafe_removal, refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
-from lifecycle.model import Claim, Discovery, Kind, Observed, Part, Ref, Step, Verb
+from lifecycle.model import Kind, Ref, Step, Verb
+from lifecycle.observed import Discovery, Observed, Part
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers, strangers_or_losses
 from lifecycle.topology import arranged
+from lifecycle.volumes import Claim
 
 SHARED = frozenset({"cluster-property", "zones-property", "papi-property"})
 """The Secrets of all components, which the vendor's stop leaves (domain, section 3)."""

@@ -4,10 +4,12 @@ from datetime import timedelta
 
 from lifecycle.decide import start, stop
 from lifecycle.errors import AlreadyStopped, NothingFound, Unsafe
-from lifecycle.model import DATABASES, Action, Component, Discovery, Observed, Ref, Step, Verb, Workload
+from lifecycle.model import DATABASES, Action, Component, Ref, Step, Verb
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.topology import Topology, arranged
+from lifecycle.workloads import Workload
 
 
 def goal(discovery: Discovery, component: Component | None, *, downtime: bool) -> Goal:

@@ -7,10 +7,12 @@ from lifecycle import configuration
 from lifecycle.decide import clone, start
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.errors import AlreadyRunning, Unsafe
-from lifecycle.model import Action, Claim, Discovery, Observed, Ref, Step, Verb, Volume
+from lifecycle.model import Action, Ref, Step, Verb
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import UNMARKED, Goal, Operation, Source
 from lifecycle.phase import Phase, strangers, strangers_or_losses
 from lifecycle.snapshots import SnapshotSet
+from lifecycle.volumes import Claim, Volume
 
 
 def draft(

@@ -8,22 +8,13 @@ from lifecycle.decide.delete import WRITING
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.decide.remove import lost_claims
 from lifecycle.errors import AlreadyRunning, CountsUnknown, Unsafe
-from lifecycle.model import (
-    Action,
-    Claim,
-    Component,
-    Difference,
-    Observed,
-    Owner,
-    Part,
-    Ref,
-    Step,
-    Verb,
-    Workload,
-)
+from lifecycle.model import Action, Component, Ref, Step, Verb
+from lifecycle.observed import Difference, Observed, Part
 from lifecycle.operation import UNMARKED, Goal, Operation, Source
 from lifecycle.phase import Phase, strangers, strangers_or_losses
 from lifecycle.topology import Topology
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Owner, Workload
 
 SHOWN = 5
 """Fields of one object that are named; the rest is counted."""

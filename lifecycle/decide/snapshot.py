@@ -7,19 +7,8 @@ from datetime import timedelta
 from lifecycle.decide import delete, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
-from lifecycle.model import (
-    DATABASES,
-    Action,
-    Component,
-    Discovery,
-    Exit,
-    Inventory,
-    Observed,
-    Ref,
-    Snapshot,
-    Step,
-    Verb,
-)
+from lifecycle.model import Action, Component, Ref, Step, Verb
+from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers_or_losses
 from lifecycle.quantity import in_bytes
@@ -36,6 +25,8 @@ from lifecycle.snapshots import (
     ref_of,
 )
 from lifecycle.topology import arranged
+from lifecycle.volumes import Snapshot
+from lifecycle.workloads import Exit
 
 CUTTING = timedelta(minutes=2)
 """For all to be cut: the driver has to take the moment, not to copy anything."""
@@ -68,9 +59,7 @@ def goal(
         topology=topology,
         counts={workload.ref: observed[workload].replicas for workload in topology},
         sources={workload.ref: Source.RUNNING for workload in topology},
-        databases=tuple(
-            pod for workload in topology if workload.component in DATABASES for pod in observed[workload].pods
-        ),
+        databases=stop.databases(topology, observed),
         claims=observed.claims,
         mark=UNMARKED,
         parts=inventory.parts,

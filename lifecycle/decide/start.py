@@ -5,10 +5,12 @@ from datetime import timedelta
 
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import AlreadyRunning, CountsUnknown, Unsafe
-from lifecycle.model import Action, Component, Discovery, Observed, Ref, Step, Verb, Workload
+from lifecycle.model import Action, Component, Ref, Step, Verb
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.topology import Topology, arranged
+from lifecycle.workloads import Workload
 
 MARGIN = timedelta(minutes=5)
 """Added to each level's longest readiness time: scheduling, attaching volumes, pulling images."""

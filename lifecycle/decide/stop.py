@@ -5,10 +5,12 @@ from datetime import timedelta
 
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import AlreadyStopped
-from lifecycle.model import DATABASES, Action, Discovery, Observed, Pod, Ref, Step, Verb, Workload
+from lifecycle.model import DATABASES, Action, Ref, Step, Verb
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.topology import Topology, arranged
+from lifecycle.workloads import Pod, Workload
 
 MARGIN = timedelta(seconds=60)
 """Added to each level's longest grace period: scheduling, node and controller lag."""

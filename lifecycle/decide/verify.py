@@ -8,23 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from lifecycle.decide.delete import WRITING
+from lifecycle.diagnosis import Diagnosis
 from lifecycle.errors import Unsafe
-from lifecycle.model import (
-    Action,
-    Claim,
-    Component,
-    Diagnosis,
-    Kind,
-    Observed,
-    Pod,
-    Ref,
-    Scratch,
-    Snapshot,
-    Step,
-    Verb,
-    Volume,
-    Workload,
-)
+from lifecycle.model import Action, Component, Kind, Ref, Step, Verb
+from lifecycle.observed import Observed, Scratch
 from lifecycle.operation import UNMARKED, Goal, Operation, Outcome
 from lifecycle.phase import Phase
 from lifecycle.quantity import in_bytes
@@ -42,6 +29,8 @@ from lifecycle.verification import (
     scratch_name,
     scratch_pod,
 )
+from lifecycle.volumes import Claim, Snapshot, Volume
+from lifecycle.workloads import Pod, Workload
 
 CHECKING = timedelta(minutes=15)
 PER_GIBIBYTE = timedelta(minutes=1)

@@ -12,8 +12,8 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door, backoff
 from lifecycle.kube.execute import Executed, execute
 from lifecycle.kube.paths import Resource
-from lifecycle.model import Workload
 from lifecycle.topology import Topology
+from lifecycle.workloads import Workload
 
 FINAL = frozenset({Checked.SEEN, Checked.FORBIDDEN})
 """Verdicts that no waiting changes."""

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 from lifecycle import configuration
 from lifecycle.checks import Check, Checked
+from lifecycle.diagnosis import Diagnosis, Traffic
 from lifecycle.kube import (
     comparison,
     diagnose,
@@ -25,25 +26,13 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.lease import LeaseTiming, hold
 from lifecycle.kube.parallel import together
 from lifecycle.kube.steps import Doing
-from lifecycle.model import (
-    Diagnosis,
-    Difference,
-    Discovery,
-    Inventory,
-    Observed,
-    Owner,
-    Part,
-    Ref,
-    Step,
-    Stream,
-    Target,
-    Traffic,
-    Verb,
-)
+from lifecycle.model import Ref, Step, Target, Verb
+from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Clock, Lease, Right, Watch
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
+from lifecycle.workloads import Owner
 
 DEFAULT_TIMING = LeaseTiming()
 

@@ -15,7 +15,8 @@ from lifecycle.kube.copies import NOT_OF_A_SERVICE
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.kube.parts import OWN
-from lifecycle.model import Difference, Kind, Ref
+from lifecycle.model import Kind, Ref
+from lifecycle.observed import Difference
 from lifecycle.operation import Goal
 
 FILLED_IN = (

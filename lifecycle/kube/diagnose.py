@@ -3,14 +3,16 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
+from lifecycle.diagnosis import Diagnosis, Finding
 from lifecycle.kube import evidence, lingering, symptoms
 from lifecycle.kube.door import Door
 from lifecycle.kube.evidence import Evidence
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import OF_KIND, Resource
 from lifecycle.kube.symptoms import Symptom, Weight, symptom
-from lifecycle.model import Diagnosis, Finding, Ref, Workload, WorkloadState
+from lifecycle.model import Ref
 from lifecycle.topology import Topology
+from lifecycle.workloads import Workload, WorkloadState
 
 LOGS = 5
 """Containers whose log is read; more of them mostly tell the same."""

@@ -11,8 +11,11 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.owners import owners
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import PICTURED, Resource
-from lifecycle.model import CLAIM_NAME, Claim, Component, Discovery, Owner, Ref, Target, Workload
+from lifecycle.model import CLAIM_NAME, Component, Ref, Target
+from lifecycle.observed import Discovery
 from lifecycle.topology import arranged
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Owner, Workload
 
 SCALERS = (Resource.SCALED_OBJECTS, Resource.AUTOSCALERS)
 

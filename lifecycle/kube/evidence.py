@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from lifecycle.diagnosis import Finding
 from lifecycle.errors import ClusterError
 from lifecycle.kube import paths, read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.masking import shown
 from lifecycle.kube.paths import PICTURED, Resource
-from lifecycle.model import Finding, Workload, WorkloadState
+from lifecycle.workloads import Workload, WorkloadState
 
 READ = (*PICTURED, Resource.EVENTS)
 SECONDS = 20.0

@@ -8,9 +8,11 @@ from lifecycle.errors import Conflict, Gone, LeaseLost
 from lifecycle.kube import patch, paths, read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door, backoff
-from lifecycle.model import Claim, Ref, Workload
+from lifecycle.model import Ref
 from lifecycle.operation import Goal
 from lifecycle.ports import Lease
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Workload
 
 ATTEMPTS = 5
 """A controller's status update between read and write makes the resourceVersion stale; it is read again."""

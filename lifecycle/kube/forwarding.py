@@ -19,7 +19,8 @@ from lifecycle.kube.inventory import references
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import WORKLOADS
 from lifecycle.losses import GENERAL, NOT_READ
-from lifecycle.model import Component, Discovery, Forwarding, Kind, Ref, Stream
+from lifecycle.model import Component, Kind, Ref
+from lifecycle.observed import Discovery, Forwarding, Stream
 
 NAME = "log-property"
 """What the object's name begins with: `log-property`, in releases up to 5.2 `log-property-map` (domain, section 1)."""

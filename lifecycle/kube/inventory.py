@@ -14,7 +14,9 @@ from lifecycle.kube.picture import listed
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import snapshot_class
 from lifecycle.kube.volumes import volume
-from lifecycle.model import Discovery, Inventory, Kind, Part, Ref, SnapshotClass, Volume
+from lifecycle.model import Kind, Ref
+from lifecycle.observed import Discovery, Inventory, Part
+from lifecycle.volumes import SnapshotClass, Volume
 
 OTHERS = (Resource.DAEMON_SETS, Resource.JOBS, Resource.CRON_JOBS)
 """What may use the cluster's Secrets and ConfigMaps and is never a part of it."""

@@ -8,9 +8,10 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.capture import Reader
 from lifecycle.kube.door import Door
 from lifecycle.kube.paths import Resource
-from lifecycle.model import Kind, Ref, Workload
+from lifecycle.model import Kind, Ref
 from lifecycle.operation import Operation
 from lifecycle.verification import Likeness, Toleration
+from lifecycle.workloads import Workload
 
 
 async def likenesses(

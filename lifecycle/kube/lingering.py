@@ -12,8 +12,9 @@ from lifecycle.kube.evidence import SECONDS, Evidence
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
 from lifecycle.kube.symptoms import Symptom, Weight, of_pod, symptom
-from lifecycle.model import Claim, Kind, Ref, Volume
+from lifecycle.model import Kind, Ref
 from lifecycle.ports import Right
+from lifecycle.volumes import Claim, Volume
 
 PATCHING = Right("patch", "", "persistentvolumes")
 RETAINING = Right("patch", "snapshot.storage.k8s.io", "volumesnapshotcontents")

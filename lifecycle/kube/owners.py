@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from lifecycle.kube.answers import Json
 from lifecycle.kube.read import annotations_of, labels_of, metadata, name_of, spec_of
-from lifecycle.model import Kind, Owner, OwnerKind
+from lifecycle.model import Kind
+from lifecycle.workloads import Owner, OwnerKind
 
 KEDA_PAUSED = "autoscaling.keda.sh/paused"
 """While it is "true" KEDA leaves the count alone (KEDA, Concepts, Pausing autoscaling)."""

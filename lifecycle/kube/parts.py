@@ -6,7 +6,8 @@ from lifecycle.kube import read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.paths import PARTS
 from lifecycle.kube.read import Lists
-from lifecycle.model import Kind, Part, Ref
+from lifecycle.model import Kind, Ref
+from lifecycle.observed import Part
 
 OWN = "tml-bot/"
 """Prefix of our own labels and annotations."""

@@ -13,9 +13,11 @@ from lifecycle.kube.pieces import whole
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import by_name, snapshot
 from lifecycle.kube.volumes import volume
-from lifecycle.model import Content, Exit, Observed, Part, Snapshot, Volume
+from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.snapshots import name_of
+from lifecycle.volumes import Content, Snapshot, Volume
+from lifecycle.workloads import Exit
 
 
 def resources_of(goal: Goal) -> tuple[Resource, ...]:

@@ -13,8 +13,10 @@ from lifecycle.kube.patch import ANNOTATIONS, Patch, as_read, entry, removal, se
 from lifecycle.kube.paths import Resource
 from lifecycle.kube.read import KEPT_BY, POLICY_BEFORE
 from lifecycle.kube.snapshots import POLICY as DELETION_POLICY
-from lifecycle.model import Claim, Content, Kind, Part, Ref, Step, Volume
+from lifecycle.model import Kind, Ref, Step
+from lifecycle.observed import Part
 from lifecycle.retention import Doomed, Purging
+from lifecycle.volumes import Claim, Content, Volume
 
 DELETE = "Delete"
 

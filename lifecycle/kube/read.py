@@ -7,21 +7,11 @@ from typing import Any
 
 from lifecycle.kube.answers import Json
 from lifecycle.kube.paths import OF_KIND, Resource
-from lifecycle.model import (
-    Claim,
-    Component,
-    Container,
-    Exit,
-    Kind,
-    Observed,
-    Owner,
-    Pod,
-    Probe,
-    Ref,
-    Workload,
-    WorkloadState,
-)
+from lifecycle.model import Component, Kind, Ref
+from lifecycle.observed import Observed
 from lifecycle.topology import Topology
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Container, Exit, Owner, Pod, Probe, Workload, WorkloadState
 
 REPLICAS = "tml-bot/replicas"
 """Annotation of a workload: the last count above zero, written when the bot takes it to zero."""

@@ -19,10 +19,12 @@ from lifecycle.kube.paths import Resource
 from lifecycle.kube.read import ACCESS_MODES, MADE_BY, OPERATION, Lists
 from lifecycle.kube.snapshots import GROUP
 from lifecycle.kube.volumes import volume
-from lifecycle.model import Claim, Kind, Ref, Scratch, Step
+from lifecycle.model import Kind, Ref, Step
+from lifecycle.observed import Scratch
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease
 from lifecycle.verification import Examined, Leftover, scratch_name
+from lifecycle.volumes import Claim
 
 LABEL = "tml-bot/scratch"
 """Of a restore test's claims and pods: the operation that made them. No selector of a cluster's matches it."""

@@ -12,10 +12,11 @@ from lifecycle.kube import read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.patch import Patch, as_read, setting
 from lifecycle.kube.read import EPOCH, MADE_BY, OPERATION
-from lifecycle.model import Snapshot, SnapshotClass, Step, Volume
+from lifecycle.model import Step
 from lifecycle.operation import Operation
 from lifecycle.quantity import in_bytes
 from lifecycle.snapshots import Member, name_of
+from lifecycle.volumes import Snapshot, SnapshotClass, Volume
 
 GROUP = "snapshot.storage.k8s.io"
 API = f"{GROUP}/v1"

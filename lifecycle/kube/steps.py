@@ -12,10 +12,11 @@ from lifecycle.kube.fence import require
 from lifecycle.kube.patch import Patch
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
 from lifecycle.kube.scratch import Bench
-from lifecycle.model import Action, Kind, Ref, Step, Verb, Volume
+from lifecycle.model import Action, Kind, Ref, Step, Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease
 from lifecycle.snapshots import Member, name_of
+from lifecycle.volumes import Volume
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from lifecycle.diagnosis import Finding
 from lifecycle.kube import read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.evidence import Evidence
 from lifecycle.kube.masking import shown
-from lifecycle.model import Finding, Kind, Workload
+from lifecycle.model import Kind
+from lifecycle.workloads import Workload
 
 LONGEST_MESSAGE = 400
 

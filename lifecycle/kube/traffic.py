@@ -4,13 +4,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from lifecycle.diagnosis import Traffic
 from lifecycle.errors import ClusterError, Gone
 from lifecycle.kube import paths
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.paths import Resource
 from lifecycle.kube.read import spec_of, status_of
-from lifecycle.model import Traffic
 
 SERVICE = "tm-svc"
 """The traffic managers' service, one for all zones (domain, section 1)."""

@@ -10,7 +10,8 @@ from lifecycle.kube import read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.patch import ANNOTATIONS, Patch, annotate, as_read, entry, removal, setting, test
 from lifecycle.kube.read import KEPT_BY, POLICY_BEFORE
-from lifecycle.model import Claim, Ref, Step, Volume
+from lifecycle.model import Ref, Step
+from lifecycle.volumes import Claim, Volume
 
 POLICY = "/spec/persistentVolumeReclaimPolicy"
 CLAIM_REF = "/spec/claimRef"

@@ -11,10 +11,12 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door, backoff
 from lifecycle.kube.paths import Resource
 from lifecycle.kube.picture import kept_of, observed, resources_of
-from lifecycle.model import DATABASES, Exit, Observed
+from lifecycle.model import DATABASES
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal
 from lifecycle.ports import Clock
 from lifecycle.topology import Topology
+from lifecycle.workloads import Exit
 
 OVERTIME = 1 / 6
 """A server that is silent for this much longer than a watch lasts counts as hung: 30 s and 5 s (kubernetes 37)."""

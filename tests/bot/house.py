@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.projector import Pace, Projector
 from bot.subjects import Subjects
-from bot.views import operation as views
+from bot.views.thread import thread
 from lifecycle.decide import stop
 from lifecycle.model import Component, Place, Target
 from lifecycle.operation import Operation, Outcome, State
@@ -142,7 +142,7 @@ class House:
         stored = await self.store.operations.get(operation.id)
         assert stored is not None
         told = {"begun", "arrived", "finished"}
-        return {str(one.seq) for one in entries if one.kind in told and views.thread(stored, [one])}
+        return {str(one.seq) for one in entries if one.kind in told and thread(stored, [one])}
 
 
 def entries_in(reply: Message) -> list[str]:

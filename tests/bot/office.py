@@ -18,17 +18,18 @@ from slack_sdk.web.async_client import AsyncWebClient
 import sandbox
 from bot import listeners
 from bot.access import Access
+from bot.consent import Consent
 from bot.desk import Desk
 from bot.directory import SlackDirectory
 from bot.gate import Gate
-from bot.planning import Planner
 from bot.projector import permalink
 from bot.settings import ClusterSettings
 from bot.sites import Site
 from bot.views.blocks import actions, button
 from lifecycle.approval import Approval, Terms
 from lifecycle.errors import ClusterError
-from lifecycle.model import Discovery, Target
+from lifecycle.model import Target
+from lifecycle.observed import Discovery
 from lifecycle.operation import Operation, Outcome, State
 from sandbox import slack
 from sandbox.slack import Message, Reply, SlackSandbox
@@ -120,6 +121,11 @@ class Office:
     gate: Gate | None = None
     restart: Callable[[], Any] = field(default=lambda: None)
 
+    @property
+    def consent(self) -> Consent:
+        assert self.gate
+        return self.gate.consent
+
     async def types(self, person: str, words: str) -> Message:
         return await self.only_answer(await self.slack.person(person).types(f"/tml {words}", "ops"), person)
 
@@ -181,23 +187,17 @@ async def at_the_desk(
     who = await client.auth_test()
     directory = SlackDirectory(client, store.clock.monotonic)
     access = Access(directory, who["team_id"], who.get("enterprise_id"))
-    planner = Planner(sites, store.operations, store.sets, store.retention)
     gate = Gate(
-        sites=sites,
-        access=access,
-        operations=store.operations,
-        messages=store.messages,
-        proposals=store.proposals,
-        approvals=store.approvals,
-        planner=planner,
+        sites,
+        access,
+        store.memory,
         notices=told,
         starter=starter,
         clock=store.clock,
         new_id=lambda prefix: new_id(prefix, CHANCE),
     )
     link = partial(permalink, client)
-    records = (store.operations, store.approvals, store.messages, store.retention, store.audit)
-    desk = Desk(sites, gate, planner, access, *records, link, store.clock)
+    desk = Desk(sites, gate, access, store.memory, link, store.clock)
     app = AsyncApp(client=client)
     listeners.register(app, desk)
     handler = AsyncSocketModeHandler(app, workspace.app_token, web_client=client)

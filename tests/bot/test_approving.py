@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot import listeners
-from bot.gate import ApprovedNotBegun, Begun, Renewed
+from bot.outcome import ApprovedNotBegun, Begun, Renewed
 from lifecycle.approval import Approval, ApprovalDecided, ApprovalState
 from lifecycle.errors import ClusterBusy, Refused, Retryable
 from lifecycle.model import Person, Place
@@ -360,10 +360,10 @@ async def test_a_requester_who_may_not_operate_any_more_stops_it_and_is_named(of
 async def test_of_two_hundred_yeses_at_once_exactly_one_begins_it(office: Office) -> None:
     approval, _ = await asked(office)
     people = [Person(office.slack.team_id, user) for user in ("U0BOB", "U0CAROL")]
-    gate = office.gate
-    assert gate
+    consent = office.consent
     said = await asyncio.gather(
-        *(gate.approve(people[number % 2], approval.id, "prod") for number in range(200)), return_exceptions=True
+        *(consent.approve(people[number % 2], approval.id, "prod") for number in range(200)),
+        return_exceptions=True,
     )
     assert [type(one) for one in said].count(Begun) == 1
     assert {type(one) for one in said} == {Begun, ApprovalDecided}
@@ -375,10 +375,9 @@ async def test_of_a_hundred_presses_of_run_it_exactly_one_begins_it(office: Offi
     approval, on = await asked(office)
     async with busy(office):
         await office.types("bob", f"approve {approval.id} prod")
-    gate, place = office.gate, Place(office.slack.team_id, on.channel, on.ts)
-    assert gate
+    consent, place = office.consent, Place(office.slack.team_id, on.channel, on.ts)
     alice = Person(office.slack.team_id, "U0ALICE")
-    said = await asyncio.gather(*(gate.run(alice, approval.id, place) for _ in range(100)), return_exceptions=True)
+    said = await asyncio.gather(*(consent.run(alice, approval.id, place) for _ in range(100)), return_exceptions=True)
     assert [type(one) for one in said].count(Begun) == 1
     assert {type(one) for one in said} <= {Begun, ApprovalDecided, ClusterBusy}
     assert len(office.starter.begun) == 1
@@ -387,10 +386,9 @@ async def test_of_a_hundred_presses_of_run_it_exactly_one_begins_it(office: Offi
 async def test_of_a_yes_and_a_no_at_once_one_is_the_decision(office: Office) -> None:
     approval, _ = await asked(office)
     bob, carol = (Person(office.slack.team_id, user) for user in ("U0BOB", "U0CAROL"))
-    gate = office.gate
-    assert gate
+    consent = office.consent
     said = await asyncio.gather(
-        gate.approve(bob, approval.id, "prod"), gate.deny(carol, approval.id), return_exceptions=True
+        consent.approve(bob, approval.id, "prod"), consent.deny(carol, approval.id), return_exceptions=True
     )
     ended = await state_of(office, approval)
     assert ended in (ApprovalState.EXECUTED, ApprovalState.DENIED)
@@ -403,9 +401,8 @@ async def test_a_cluster_that_changes_under_many_yeses_is_asked_about_anew_once(
     world = office.doors["prod"].world
     tm = next(ref for ref in world.states if "tm-deploy" in ref.name)
     world.states[tm] = replace(world.states[tm], replicas=3)
-    bob, gate = Person(office.slack.team_id, "U0BOB"), office.gate
-    assert gate
-    said = await asyncio.gather(*(gate.approve(bob, approval.id, "prod") for _ in range(20)), return_exceptions=True)
+    bob, consent = Person(office.slack.team_id, "U0BOB"), office.consent
+    said = await asyncio.gather(*(consent.approve(bob, approval.id, "prod") for _ in range(20)), return_exceptions=True)
     assert [type(one) for one in said].count(Renewed) == 1
     assert len(await office.store.approvals.open_on()) == 1
 
@@ -526,15 +523,14 @@ async def test_a_press_of_approve_is_acked_at_once_though_slack_does_not_say_who
 ) -> None:
     monkeypatch.setattr(listeners, "DECIDED_WITHIN", 0.1)
     _, on = await asked(office)
-    gate = office.gate
-    assert gate
-    look, go = gate.look_at, asyncio.Event()
+    consent = office.consent
+    look, go = consent.look_at, asyncio.Event()
 
     async def slow(*arguments: Any) -> Approval:
         await go.wait()
         return await look(*arguments)
 
-    monkeypatch.setattr(gate, "look_at", slow)
+    monkeypatch.setattr(consent, "look_at", slow)
     reply = await office.slack.person("bob").presses("approve", on)
     assert reply.acked_in is not None
     assert reply.acked_in < AT_ONCE
@@ -550,15 +546,14 @@ async def test_a_submission_that_takes_long_shows_a_page_and_then_the_answer(
     monkeypatch.setattr(listeners, "PAUSES", (0.01, 0.01))
     _, on = await asked(office)
     view = await office.slack.person("bob").opens("approve", on)
-    gate = office.gate
-    assert gate
-    approve, go = gate.approve, asyncio.Event()
+    consent = office.consent
+    approve, go = consent.approve, asyncio.Event()
 
     async def slow(*arguments: Any) -> Any:
         await go.wait()
         return await approve(*arguments)
 
-    monkeypatch.setattr(gate, "approve", slow)
+    monkeypatch.setattr(consent, "approve", slow)
     office.slack.faults.answers("views.update", 503)
     assert "Looking at the cluster once more" in await submits(office, "bob", view, name)
     go.set()
@@ -591,10 +586,9 @@ async def test_a_card_from_before_a_restart_works(office: Office) -> None:
 
 async def test_an_id_that_is_taken_is_drawn_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     approval, _ = await asked(office)
-    gate = office.gate
-    assert gate
+    consent = office.consent
     fresh = iter([approval.id, "ap-999999"])
-    monkeypatch.setattr(gate, "_new_id", lambda _prefix: next(fresh))
+    monkeypatch.setattr(consent, "_new_id", lambda _prefix: next(fresh))
     assert "ap-999999" in words_of(await office.types("alice", f"delete staging {BECAUSE}"))
 
 

@@ -257,7 +257,7 @@ async def test_every_listener_acks_at_once_though_kubernetes_is_silent(
 ) -> None:
     assert listeners.DECIDED_WITHIN <= 2.0, "Slack waits three seconds and does not deliver a click again"
     monkeypatch.setattr(listeners, "DECIDED_WITHIN", 0.1)
-    monkeypatch.setattr("bot.desk.GLANCE", 0.1)
+    monkeypatch.setattr("bot.overview.GLANCE", 0.1)
     card = await office.types("alice", "stop prod")
     end = await office.thread_of(await office.failed())
     for door in office.doors.values():

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.grammar import (
-    USAGES,
+from bot.commands import (
     Approvals,
     Approve,
     Change,
@@ -29,10 +28,9 @@ from bot.grammar import (
     Verify,
     Whoami,
     Withdraw,
-    normalised,
-    parse,
-    unescaped,
 )
+from bot.grammar import USAGES, parse
+from bot.line import normalised, unescaped
 from lifecycle.errors import NotUnderstood
 from lifecycle.model import Component
 from lifecycle.snapshots import Temperature

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -17,12 +17,6 @@ from storage.database import Database
 from storage.messages import LIVE, Due, Messages
 from tests.bot.house import FAST, PATIENCE, House, a_house, running, until
 from tests.fakes.database import a_database
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with a_house(tmp_path) as made:
-        yield made
 
 
 async def test_the_live_message_is_posted_once_and_then_only_changed(house: House) -> None:

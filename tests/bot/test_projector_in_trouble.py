@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +14,7 @@ from lifecycle.operation import Operation
 from sandbox.slack import Away
 from storage.database import Database, StorageError
 from storage.messages import Messages
-from tests.bot.house import FAST, PATIENCE, House, a_house, running, until
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with a_house(tmp_path) as made:
-        yield made
-
+from tests.bot.house import FAST, PATIENCE, House, running, until
 
 FAULTS = {
     "500": lambda faults, method: faults.answers(method, 500),

@@ -1,8 +1,7 @@
 """What is due because time passes is done in time, and again after a restart."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from bot.schedule import ApprovalJobs, scheduling
 from lifecycle.approval import Approval, ApprovalState
 from storage.database import Database, StorageError
 from tests.bot.house import until
+from tests.bot.office import Told
 from tests.fakes.database import a_database
 from tests.storage.conftest import StandingClock, Store
 from tests.storage.test_approvals import ASKED, BOB
@@ -39,16 +39,6 @@ async def asked(store: Store, ago: timedelta) -> Approval:
     found = await store.approvals.ask(ASKED)
     store.clock.shift = timedelta()
     return found
-
-
-@dataclass
-class Told:
-    """Whom somebody was to tell, and of what."""
-
-    calls: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-
-    def tell(self, approval: Approval, entries: Iterable[str]) -> None:
-        self.calls.append((approval.id, tuple(entries)))
 
 
 async def kinds(store: Store) -> list[str]:

@@ -15,16 +15,20 @@ from bot.views import operation as views
 from bot.views.addresses import address_lines
 from bot.views.configuration import configuration_lines, verdict
 from bot.views.losses import HEADS, SAYS, lost_lines
+from bot.views.thread import thread
 from lifecycle.approval import Approval, Terms
 from lifecycle.checks import Checked
 from lifecycle.decide import start
+from lifecycle.diagnosis import Diagnosis
 from lifecycle.losses import GENERAL, Mode, Way, holdings, ways_back
-from lifecycle.model import Address, Component, Diagnosis, Discovery, Forwarding, Stream, Verb
+from lifecycle.model import Component, Verb
+from lifecycle.observed import Address, Discovery, Forwarding, Stream
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan
 from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
-from tests.bot.test_views import recorded, texts
+from tests.bot.views.reading import texts
+from tests.bot.views.world import recorded
 from tests.fakes import values
 from tests.lifecycle.test_losses import STREAMS, TEMPLATES, goal
 
@@ -154,7 +158,7 @@ def started(mode: str, checked: Checked | None, state: State = State.DONE) -> Op
 
 
 def thread_of(one: Operation) -> str:
-    shown = views.thread(one, [recorded(1, "finished", {})])
+    shown = thread(one, [recorded(1, "finished", {})])
     assert shown is not None
     assert faults_in_blocks(shown["blocks"], MESSAGE) == []
     return "\n".join(texts(shown))
@@ -209,7 +213,7 @@ def test_where_else_the_configuration_may_be_depends_on_the_mode(mode: str, word
 def test_a_configuration_that_is_seen_after_all_is_told_in_the_thread_and_nothing_is_missed_any_more() -> None:
     one = started("tethered", Checked(Checked.SEEN))
     entry = replace(recorded(2, "seen", {}), at=values.NOW + timedelta(minutes=64))
-    shown = views.thread(one, [entry])
+    shown = thread(one, [entry])
     assert shown is not None
     assert "*configuration seen after all*: the check passed 1h after the end" in "\n".join(texts(shown))
     assert verdict(one) == ""

@@ -13,7 +13,8 @@ from lifecycle.errors import Conflict, LeaseHeld
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import connect
 from lifecycle.kube.lease import LeaseTiming
-from lifecycle.model import Action, Discovery, Ref, Step, Target
+from lifecycle.model import Action, Ref, Step, Target
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal
 from tests.cluster.ground import Ground
 from tests.cluster.town import CONTEXT, Box, boxed

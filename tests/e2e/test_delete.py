@@ -36,9 +36,7 @@ ADDRESSES = {"Service/tm-svc", "Service/cm-svc-0"}
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Town]:
-    async with town(tmp_path, configured=unhurried) as made:
-        for namespace in (PROD, STAGING):
-            fill(made.box, namespace)
+    async with town(tmp_path, configured=unhurried, filled=(PROD, STAGING)) as made:
         yield made
 
 
@@ -454,9 +452,8 @@ async def test_a_delete_and_a_restore_whose_process_is_killed_go_on_in_the_next_
     kills: tuple[Callable[[Write], bool], int, Callable[[Write], bool], int], tmp_path: Path
 ) -> None:
     in_delete, count, in_restore, later = kills
-    async with town(tmp_path, serve=False) as place:
+    async with town(tmp_path, filled=[STAGING], serve=False) as place:
         box, configuration = place.box, unhurried(place.box)
-        fill(box, STAGING)
         before, whole, kept = objects(box, STAGING), bytes_of(box, STAGING), policies(box, STAGING)
         async with served(box, configuration) as first:
             identity, _ = await place.asks("alice", "delete staging because it moves", "ops")
@@ -464,7 +461,7 @@ async def test_a_delete_and_a_restore_whose_process_is_killed_go_on_in_the_next_
             await box.slack.person("carol").types(f"/tml approve {identity} staging", "ops")
             assert await first.ended() == -9
         async with served(box, configuration) as second:
-            live = await the_one(place, "Deleted staging: it moves")
+            live = await place.the_one("Deleted staging: it moves")
             assert "taken up by" in place.thread(live)
             assert set(objects(box, STAGING)) == {PULL_SECRET}
             assert bytes_of(box, STAGING) == whole
@@ -474,23 +471,12 @@ async def test_a_delete_and_a_restore_whose_process_is_killed_go_on_in_the_next_
             await box.slack.person("alice").types("/tml restore staging", "ops")
             assert await second.ended() == -9
         async with served(box, configuration):
-            back = await the_one(place, "Restored staging")
+            back = await place.the_one("Restored staging")
             assert "taken up by" in place.thread(back)
         assert comparable(objects(box, STAGING)) == comparable(before)
         assert bytes_of(box, STAGING) == whole
         assert policies(box, STAGING) == kept
         assert [entry.data["state"] for entry in await place.audit(kinds={"finished"})] == ["done", "done"]
-
-
-async def the_one(place: Town, start: str) -> Message:
-    """The only message of the operation, once it says so and its thread is through."""
-
-    def said(_slack: object) -> list[Message]:
-        return [message for message in place.posted("ops") if message.text.startswith(start)]
-
-    (live,) = await place.box.slack.until(said, PATIENCE, f"a message that begins with {start!r}")
-    await place.until_says(live, start)
-    return live
 
 
 async def test_no_value_of_a_secret_is_seen_anywhere_but_in_secrets(
@@ -563,9 +549,8 @@ async def test_the_same_bytes_come_back_on_storage_that_knows_no_snapshots(
 
 async def test_a_delete_that_could_not_remove_all_is_undone_and_not_asked_for_again(tmp_path: Path) -> None:
     """A second delete would write down only what the first one left, and a restore would bring back only that."""
-    async with town(tmp_path, configured=unhurried) as place:
+    async with town(tmp_path, configured=unhurried, filled=[STAGING]) as place:
         box = place.box
-        fill(box, STAGING)
         before, whole = objects(box, STAGING), bytes_of(box, STAGING)
         box.kubernetes.faults.add(
             Fault("status", verb="delete", resource="statefulsets", name="cass-set-0", status=403)

@@ -17,7 +17,6 @@ from tests.e2e.belongings import (
     bytes_of,
     captures,
     comparable,
-    fill,
     objects,
     policies,
     shared,
@@ -36,9 +35,7 @@ REMOVED = "Stopped and removed"
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Town]:
-    async with town(tmp_path, configured=unhurried) as made:
-        for namespace in (PROD, STAGING):
-            fill(made.box, namespace)
+    async with town(tmp_path, configured=unhurried, filled=(PROD, STAGING)) as made:
         yield made
 
 
@@ -372,16 +369,15 @@ def is_making(write: Write) -> bool:
 
 
 async def test_a_stop_and_a_start_whose_process_is_killed_go_on_in_the_next_one(tmp_path: Path) -> None:
-    async with town(tmp_path, serve=False) as place:
+    async with town(tmp_path, filled=[STAGING], serve=False) as place:
         box, configuration = place.box, unhurried(place.box)
-        fill(box, STAGING)
         before, held, whole = objects(box, STAGING), claims(box, STAGING), bytes_of(box, STAGING)
         async with served(box, configuration) as first:
             box.kubernetes.server.writes = Tripwire(first.process, is_removal, 7)
             await box.slack.person("alice").types("/tml stop staging --remove", "ops")
             assert await first.ended() == -9
         async with served(box, configuration) as second:
-            live = await the_one(place, REMOVED)
+            live = await place.the_one(REMOVED)
             assert "taken up by" in place.thread(live)
             assert gone(box, STAGING) == SHARED
             assert claims(box, STAGING) == held
@@ -390,24 +386,13 @@ async def test_a_stop_and_a_start_whose_process_is_killed_go_on_in_the_next_one(
             await box.slack.person("alice").types("/tml start staging", "ops")
             assert await second.ended() == -9
         async with served(box, configuration):
-            back = await the_one(place, "Started staging")
+            back = await place.the_one("Started staging")
             assert "taken up by" in place.thread(back)
         assert comparable(objects(box, STAGING)) == comparable(before)
         assert replicas(objects(box, STAGING)) == replicas(before)
         assert claims(box, STAGING) == held
         assert bytes_of(box, STAGING) == whole
         assert [entry.data["state"] for entry in await place.audit(kinds={"finished"})] == ["done", "done"]
-
-
-async def the_one(place: Town, start: str) -> Message:
-    """The only message of the operation, once it says so and its thread is through."""
-
-    def said(_slack: object) -> list[Message]:
-        return [message for message in place.posted("ops") if message.text.startswith(start)]
-
-    (live,) = await place.box.slack.until(said, PATIENCE, f"a message that begins with {start!r}")
-    await place.until_says(live, start)
-    return live
 
 
 async def test_no_value_of_a_secret_is_seen_anywhere_but_in_secrets(

@@ -7,7 +7,7 @@ import pytest
 
 from sandbox import Sandbox, tml
 from sandbox.kubernetes.resources import CLAIMS, DEPLOYMENTS, SERVICES, STATEFULSETS
-from tests.e2e.belongings import bytes_of, fill
+from tests.e2e.belongings import bytes_of
 from tests.e2e.town import PATIENCE, Town, operation_in, town, unhurried, words_of
 
 STAGING = tml.STAGING_NAMESPACE
@@ -15,8 +15,7 @@ STAGING = tml.STAGING_NAMESPACE
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Town]:
-    async with town(tmp_path, configured=production) as made:
-        fill(made.box, STAGING)
+    async with town(tmp_path, configured=production, filled=[STAGING]) as made:
         yield made
 
 

@@ -23,7 +23,7 @@ from sandbox.kubernetes.resources import (
 )
 from sandbox.kubernetes.writes import Write
 from sandbox.slack import Message
-from tests.e2e.belongings import bytes_of, captures, files_of, fill, objects, policies
+from tests.e2e.belongings import bytes_of, captures, files_of, objects, policies
 from tests.e2e.served import Tripwire, served
 from tests.e2e.town import Town, operation_in, town, unhurried, words_of
 
@@ -35,8 +35,7 @@ SAVED = {"nosqlvol-cass-set-0-0", "sqlvol-mysql-set-0-0", "logvol-log-set-0-0"}
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Town]:
-    async with town(tmp_path, configured=unhurried) as made:
-        fill(made.box, STAGING)
+    async with town(tmp_path, configured=unhurried, filled=[STAGING]) as made:
         yield made
 
 
@@ -166,9 +165,8 @@ async def test_a_volume_that_is_never_cut_lets_the_cluster_come_up_before_the_fa
         path.write_text(path.read_text().replace("up: 60s", "up: 60s, cut: 1s"))
         return path
 
-    async with town(tmp_path, configured=hasty) as place:
+    async with town(tmp_path, configured=hasty, filled=[STAGING]) as place:
         box = place.box
-        fill(box, STAGING)
         sql = (CLAIMS, STAGING, "sqlvol-mysql-set-0-0")
         box.kubernetes.annotate(*sql, FAULT_TEXT, "the disk is on fire")
         box.kubernetes.annotate(*sql, FAULT_ANNOTATION, "snapshot-fails")
@@ -198,9 +196,8 @@ def is_retained(write: Write) -> bool:
 async def test_a_process_killed_while_it_cuts_goes_on_in_the_next_one_with_the_same_set(
     words: str, at: object, tmp_path: Path
 ) -> None:
-    async with town(tmp_path, serve=False) as place:
+    async with town(tmp_path, filled=[STAGING], serve=False) as place:
         box = place.box
-        fill(box, STAGING)
         whole, kept = bytes_of(box, STAGING), policies(box, STAGING)
         configuration = unhurried(box)
         async with served(box, configuration) as first:
@@ -307,9 +304,8 @@ async def test_the_button_in_the_list_restores_and_an_unknown_set_is_refused(pla
 
 
 async def test_a_process_killed_while_claims_are_exchanged_goes_on_and_no_byte_is_lost(tmp_path: Path) -> None:
-    async with town(tmp_path, serve=False) as place:
+    async with town(tmp_path, filled=[STAGING], serve=False) as place:
         box = place.box
-        fill(box, STAGING)
         configuration = unhurried(box)
         async with served(box, configuration) as first:
             identity = await a_set(place)

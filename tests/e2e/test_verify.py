@@ -38,8 +38,7 @@ SHARED = (VOLUMES, SNAPSHOT_CONTENTS, STORAGE_CLASSES)
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Town]:
-    async with town(tmp_path, configured=unhurried) as made:
-        fill(made.box, STAGING)
+    async with town(tmp_path, configured=unhurried, filled=[STAGING]) as made:
         yield made
 
 
@@ -284,9 +283,8 @@ def is_scratch(write: Write) -> bool:
 async def test_a_process_killed_in_the_middle_of_a_test_leaves_it_to_the_next_one_and_nothing_behind(
     at: Callable[[Write], bool], tmp_path: Path
 ) -> None:
-    async with town(tmp_path, serve=False) as place:
+    async with town(tmp_path, filled=[STAGING], serve=False) as place:
         box = place.box
-        fill(box, STAGING)
         configuration = unhurried(box)
         async with served(box, configuration) as first:
             await box.slack.person("alice").types("/tml snapshot staging hot", "ops")

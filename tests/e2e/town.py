@@ -1,7 +1,7 @@
 """The whole bot on both sandboxes, as one test has it."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from sandbox import Sandbox
 from sandbox.slack import Message, Reply
 from storage.audit import AuditLog, Recorded
 from storage.database import open_database
-from tests.e2e.belongings import assert_no_secret_in, everything_told
+from tests.e2e.belongings import assert_no_secret_in, everything_told, fill
 
 FAST = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=0.6, rest=0.1)
 SCALE = 0.002
@@ -116,6 +116,16 @@ class Town:
 
         return await self.box.slack.until(live, self.patience, f"the live message of {identity}")
 
+    async def the_one(self, start: str) -> Message:
+        """The only live message of all in #ops that says so, once its thread has come to its end."""
+
+        def said(_slack: object) -> list[Message]:
+            return [message for message in self.posted("ops") if message.text.startswith(start)]
+
+        (live,) = await self.box.slack.until(said, self.patience, f"a message that begins with {start!r}")
+        await self.until_says(live, start)
+        return live
+
     async def until_says(self, message: Message, start: str) -> None:
         """Wait until the live message's notification text begins so, and its thread has come to its end."""
 
@@ -186,12 +196,18 @@ async def town(
     *,
     before: Callable[[Sandbox], None] | None = None,
     configured: Callable[[Sandbox], Path] = Sandbox.write_configuration,
+    filled: Iterable[str] = (),
     serve: bool = True,
 ) -> AsyncIterator[Town]:
-    """Both sandboxes, and the bot in this process unless it is to run in one of its own."""
+    """Both sandboxes, and the bot in this process unless it is to run in one of its own.
+
+    ``filled`` are the namespaces whose volumes have bytes of their own.
+    """
     async with sandbox.start(folder, time_scale=SCALE, limits=None) as box:
         if before:
             before(box)
+        for namespace in filled:
+            fill(box, namespace)
         configuration = configured(box)
         if serve:
             async with bot(box, configuration):

@@ -7,27 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lifecycle.checks import Checked
+from lifecycle.diagnosis import Diagnosis, Finding, Traffic
 from lifecycle.errors import ClusterError, Conflict, Gone, LeaseHeld, LeaseLost, NothingFound
-from lifecycle.model import (
-    Diagnosis,
-    Difference,
-    Discovery,
-    Finding,
-    Inventory,
-    Observed,
-    Owner,
-    Part,
-    Ref,
-    Step,
-    Stream,
-    Target,
-    Traffic,
-    Verb,
-)
+from lifecycle.model import Ref, Step, Target, Verb
+from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease, Right
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
+from lifecycle.workloads import Owner
 from tests.fakes import values
 from tests.fakes.world import NAMELESS, World
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from lifecycle.checks import Checked
+from lifecycle.diagnosis import Diagnosis
 from lifecycle.errors import Fenced
-from lifecycle.model import Diagnosis, Exit, Step
+from lifecycle.model import Step
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.ports import Clock, Result
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.verification import Verification
+from lifecycle.workloads import Exit
 from tests.fakes.cluster import Crash
 
 

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lifecycle.errors import Conflict, Gone
-from lifecycle.model import Action, Claim, Container, Kind, Pod, Ref, Scratch, Snapshot, Step, Volume
+from lifecycle.model import Action, Kind, Ref, Step
+from lifecycle.observed import Scratch
 from lifecycle.operation import Goal
 from lifecycle.verification import Examined, Leftover, scratch_name
+from lifecycle.volumes import Claim, Snapshot, Volume
+from lifecycle.workloads import Container, Pod
 from tests.fakes import values
 
 PROVISIONER = "csi.example.com"

@@ -4,28 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lifecycle.decide import phases_of
-from lifecycle.model import (
-    Claim,
-    Component,
-    Container,
-    Discovery,
-    Inventory,
-    Kind,
-    Observed,
-    Part,
-    Person,
-    Place,
-    Pod,
-    Probe,
-    Ref,
-    SnapshotClass,
-    Target,
-    Volume,
-    Workload,
-    WorkloadState,
-)
+from lifecycle.model import Component, Kind, Person, Place, Ref, Target
+from lifecycle.observed import Discovery, Inventory, Observed, Part
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan
+from lifecycle.volumes import Claim, SnapshotClass, Volume
+from lifecycle.workloads import Container, Pod, Probe, Workload, WorkloadState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ALICE = Person("T0TML", "U0ALICE")

@@ -8,29 +8,13 @@ from random import Random
 
 from lifecycle.errors import ClusterError, Conflict, Gone
 from lifecycle.execution import SCRATCHING
-from lifecycle.model import (
-    Action,
-    Claim,
-    Content,
-    Difference,
-    Discovery,
-    Exit,
-    Inventory,
-    Kind,
-    Observed,
-    Part,
-    Ref,
-    Snapshot,
-    SnapshotClass,
-    Step,
-    Verb,
-    Volume,
-    Workload,
-    WorkloadState,
-)
+from lifecycle.model import Action, Kind, Ref, Step, Verb
+from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.snapshots import Clone, name_of
 from lifecycle.topology import arranged
+from lifecycle.volumes import Claim, Content, Snapshot, SnapshotClass, Volume
+from lifecycle.workloads import Exit, Workload, WorkloadState
 from tests.fakes import values
 from tests.fakes.scratch import ScratchWorld
 

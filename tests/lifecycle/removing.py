@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lifecycle.decide import remove, returning
-from lifecycle.model import Claim, Component, Kind, Part, Ref
+from lifecycle.model import Component, Kind, Ref
+from lifecycle.observed import Part
 from lifecycle.operation import Operation
+from lifecycle.volumes import Claim
 from tests.lifecycle.returning import Scene as Deleting
 
 SHARED = Part(Ref(Kind.SECRET, "cluster-property"), "uid-shared")

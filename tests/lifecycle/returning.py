@@ -6,15 +6,16 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from lifecycle.decide import delete, in_place, restore, snapshot, start, stop, verify
-from lifecycle.errors import Unsafe
-from lifecycle.model import Component, Discovery
+from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
+from lifecycle.model import Component, Step
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.runner import Runner
 from lifecycle.snapshots import SnapshotSet, Temperature, name_of
 from tests.fakes import values
 from tests.fakes.cluster import Crash, FakeClock, FakeCluster
 from tests.fakes.journal import MemoryJournal
-from tests.fakes.world import World
+from tests.fakes.world import Fault, World
 
 NOSQL, SQL = values.workload(Component.NOSQL), values.workload(Component.SQL)
 PAIR = (NOSQL, SQL)
@@ -105,6 +106,14 @@ class Scene:
             return self.journal.rows[operation.id]
         return None
 
+    async def ended(self, left: Operation, *, goes_on: bool) -> Operation:
+        """Of one that was cut off: taken up and brought to its end, or given up."""
+        if not goes_on:
+            return await self.end_as_failed(left)
+        ended = left if left.state is State.DONE else await self.run(left)
+        assert ended.state is State.DONE
+        return ended
+
     async def end_as_failed(self, operation: Operation) -> Operation:
         """A person gave it up where it is."""
         if operation.state is not State.RUNNING:
@@ -161,3 +170,25 @@ def after_effect(scene: Scene, count: int) -> None:
 
 def after_commit(scene: Scene, count: int) -> None:
     scene.journal.crash_after = count
+
+
+CUTS = [pytest.param(after_effect, id="effect"), pytest.param(after_commit, id="commit")]
+cut_anywhere = pytest.mark.parametrize("cut", CUTS)
+taken_up_or_given_up = pytest.mark.parametrize("goes_on", [True, False], ids=["taken up", "given up"])
+
+NO = [Forbidden("may not"), Invalid("is not so"), Retryable("throttled"), Conflict("changed")]
+"""In every way in which Kubernetes refuses a write."""
+
+
+def fails(scene: Scene, step: Step, error: ClusterError, times: int | None = None) -> None:
+    scene.world.faults[step.key] = Fault(error, times)
+
+
+def outcome_of(ended: Operation) -> Outcome:
+    assert ended.outcome is not None
+    return ended.outcome
+
+
+def error_of(ended: Operation) -> str:
+    assert ended.state is State.FAILED
+    return outcome_of(ended).error or ""

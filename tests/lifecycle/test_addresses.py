@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lifecycle.addresses import addresses, is_waited_for
 from lifecycle.decide import delete, restore
-from lifecycle.model import Address, Observed, Part
+from lifecycle.observed import Address, Observed, Part
 from lifecycle.operation import Goal, Outcome, State
 from tests.fakes import values
 

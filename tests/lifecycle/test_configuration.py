@@ -7,9 +7,11 @@ import pytest
 from lifecycle.checks import Checked
 from lifecycle.configuration import doubted, doubted_clones, is_due, is_missed, unseen
 from lifecycle.decide import delete, restore, start, stop
-from lifecycle.model import Claim, Component, Discovery, Observed, Verb
+from lifecycle.model import Component, Verb
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.snapshots import Clone
+from lifecycle.volumes import Claim
 from tests.fakes import values
 
 NOSQL, SQL = values.CLAIMS

@@ -11,24 +11,14 @@ from hypothesis import strategies as st
 
 from lifecycle.decide import phases_of, preflight, restart, start, stop
 from lifecycle.errors import AlreadyRunning, AlreadyStopped, CountsUnknown, Unsafe
-from lifecycle.model import (
-    Action,
-    Component,
-    Discovery,
-    Kind,
-    Observed,
-    Owner,
-    OwnerKind,
-    Step,
-    Verb,
-    Workload,
-    WorkloadState,
-)
+from lifecycle.model import Action, Component, Kind, Step, Verb
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
 from lifecycle.plan import plan
 from lifecycle.simulation import applied
 from lifecycle.topology import arranged
+from lifecycle.workloads import Owner, OwnerKind, Workload, WorkloadState
 from tests.fakes import values
 
 COMPONENTS = tuple(Component)

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from lifecycle.decide import delete, phases_of, restore
 from lifecycle.errors import AlreadyRunning, ClusterError, Conflict, Forbidden, Unsafe
-from lifecycle.model import Action, Claim, Component, Kind, Observed, Part, Step, Volume, Workload, WorkloadState
+from lifecycle.model import Action, Component, Kind, Step
+from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
 from lifecycle.simulation import all_waves
+from lifecycle.volumes import Claim, Volume
+from lifecycle.workloads import Workload, WorkloadState
 from tests.fakes import values
 from tests.fakes.world import Captured, Fault, World
 

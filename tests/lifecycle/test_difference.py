@@ -6,9 +6,11 @@ import pytest
 
 from lifecycle.decide import delete
 from lifecycle.difference import difference
-from lifecycle.model import Claim, Component, Discovery, Inventory, Kind, Part, Ref
+from lifecycle.model import Component, Kind, Ref
+from lifecycle.observed import Discovery, Inventory, Part
 from lifecycle.plain import from_plain, to_plain
 from lifecycle.plan import Plan, plan
+from lifecycle.volumes import Claim
 from tests.fakes import values
 
 TM, SQL = values.workload(Component.TM), values.workload(Component.SQL)

@@ -12,7 +12,8 @@ from lifecycle.checks import Checked
 from lifecycle.configuration import doubted, is_missed, unseen
 from lifecycle.decide import delete, restore, start
 from lifecycle.execution import ADDRESS_WITHIN
-from lifecycle.model import Address, Component, Discovery, Observed, Verb
+from lifecycle.model import Component, Verb
+from lifecycle.observed import Address, Discovery, Observed
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plan import plan, plan_of_return
 from lifecycle.runner import Runner

@@ -6,21 +6,27 @@ import pytest
 
 from lifecycle.decide import in_place
 from lifecycle.errors import Retryable, Unsafe
-from lifecycle.model import Action, Observed, Step, Volume
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.model import Action, Step
+from lifecycle.observed import Observed
+from lifecycle.operation import State
 from lifecycle.snapshots import Temperature, name_of
+from lifecycle.volumes import Volume
 from tests.fakes import values
 from tests.fakes.world import Fault
-from tests.lifecycle.returning import FULL, NOSQL_CLAIM, SQL, SQL_CLAIM, Cut, Scene, after_commit, after_effect
+from tests.lifecycle.returning import (
+    FULL,
+    NOSQL_CLAIM,
+    SQL,
+    SQL_CLAIM,
+    Cut,
+    Scene,
+    cut_anywhere,
+    outcome_of,
+    taken_up_or_given_up,
+)
 
-CUTS = [pytest.param(after_effect, id="effect"), pytest.param(after_commit, id="commit")]
 SET = "op-cutset"
 SINCE = {name: f"{text}, and more" for name, text in FULL.items()}
-
-
-def outcome_of(ended: Operation) -> Outcome:
-    assert ended.outcome is not None
-    return ended.outcome
 
 
 async def with_set(*, written_since: bool = True, running: bool = True) -> Scene:
@@ -115,8 +121,8 @@ async def test_a_stopped_cluster_goes_back_in_place_and_stays_stopped() -> None:
     assert {claim.made_by for claim in place.world.claims.values()} == {"op-place0"}
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("goes_on", [True, False], ids=["taken up", "given up"])
+@cut_anywhere
+@taken_up_or_given_up
 async def test_in_place_cut_off_anywhere_it_ends_at_the_set_and_loses_nothing(cut: Cut, goes_on: bool) -> None:
     for count in range(300):
         place = await with_set()
@@ -125,10 +131,8 @@ async def test_in_place_cut_off_anywhere_it_ends_at_the_set_and_loses_nothing(cu
         if left is None:
             assert count > 15
             return
-        if goes_on:
-            ended = left if left.state is State.DONE else await place.run(left)
-        else:
-            await place.end_as_failed(left)
+        ended = await place.ended(left, goes_on=goes_on)
+        if not goes_on:
             for _ in range(3):
                 place.world.move()  # a claim that is Terminating goes by itself, and until then a restore is refused
             if not place.runs and not in_place.is_half_done(place.journal.rows["op-place0"]):
@@ -141,7 +145,7 @@ async def test_in_place_cut_off_anywhere_it_ends_at_the_set_and_loses_nothing(cu
     pytest.fail("there is more to it than expected")
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@cut_anywhere
 async def test_after_a_delete_cut_off_anywhere_it_ends_at_the_set(cut: Cut) -> None:
     for count in range(300):
         place = await with_set()

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from lifecycle.decide import phases_of, remove, returning
 from lifecycle.errors import ClusterError
-from lifecycle.model import Action, Claim, Component, Kind, Observed, Step, WorkloadState
+from lifecycle.model import Action, Component, Kind, Step
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
+from lifecycle.volumes import Claim
+from lifecycle.workloads import WorkloadState
 from tests.fakes import values
 from tests.fakes.world import Captured, World
 from tests.lifecycle.removing import SHARED

@@ -21,8 +21,10 @@ from lifecycle.losses import (
     mode_of,
     ways_back,
 )
-from lifecycle.model import Claim, Component, Forwarding, Inventory, Stream
+from lifecycle.model import Component
+from lifecycle.observed import Forwarding, Inventory, Stream
 from lifecycle.operation import Goal
+from lifecycle.volumes import Claim
 from tests.fakes import values
 
 TEMPLATES = {

@@ -7,7 +7,8 @@ import pytest
 
 from bot.views.plan import TRAFFIC, effect
 from lifecycle.decide import delete, remove, restart, restore, returning, start, stop
-from lifecycle.model import Component, Discovery, Inventory, Observed, Verb
+from lifecycle.model import Component, Verb
+from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.plan import OnTraffic, Plan, plan, plan_of_return
 from tests.fakes import values
 

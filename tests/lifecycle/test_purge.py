@@ -12,16 +12,25 @@ from hypothesis import strategies as st
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
 from lifecycle.errors import ClusterError, Conflict, NothingToPurge, Retryable
-from lifecycle.model import Action, Claim, Kind, Observed, Step
+from lifecycle.model import Action, Kind, Step
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan_of_return
 from lifecycle.retention import Policy, Verdict, stale
 from lifecycle.snapshots import Temperature, name_of
+from lifecycle.volumes import Claim
 from tests.fakes import values
 from tests.fakes.world import Fault
-from tests.lifecycle.returning import FULL, NOSQL_CLAIM, SQL_CLAIM, SQL_VOLUME, Cut, Scene, after_commit, after_effect
+from tests.lifecycle.returning import (
+    FULL,
+    NOSQL_CLAIM,
+    SQL_CLAIM,
+    SQL_VOLUME,
+    Cut,
+    Scene,
+    cut_anywhere,
+)
 
-CUTS = [pytest.param(after_effect, id="effect"), pytest.param(after_commit, id="commit")]
 DELETES = ("op-delete",)
 
 
@@ -114,7 +123,7 @@ async def test_a_volume_that_was_retain_before_is_left_with_its_policy_and_witho
     assert house.world.data == {name: FULL[SQL_CLAIM.name]}
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@cut_anywhere
 @pytest.mark.parametrize("cuts", [True, False], ids=["sets", "no sets"])
 async def test_cut_off_anywhere_and_taken_up_it_ends_the_same(cut: Cut, cuts: bool) -> None:
     for count in range(100):

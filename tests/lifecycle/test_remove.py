@@ -9,50 +9,33 @@ from lifecycle.decide import delete, remove, returning
 from lifecycle.errors import (
     AlreadyRunning,
     ClusterError,
-    Conflict,
     CountsUnknown,
     Forbidden,
-    Invalid,
-    Retryable,
     Unsafe,
 )
-from lifecycle.model import (
-    Action,
-    Claim,
-    Component,
-    Difference,
-    Kind,
-    Observed,
-    Owner,
-    OwnerKind,
-    Part,
-    Ref,
-    Step,
-    WorkloadState,
-)
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.model import Action, Component, Kind, Ref, Step
+from lifecycle.observed import Difference, Observed, Part
+from lifecycle.operation import State
+from lifecycle.volumes import Claim
+from lifecycle.workloads import Owner, OwnerKind, WorkloadState
 from tests.fakes import values
-from tests.fakes.world import Fault
 from tests.lifecycle.removing import SHARED, Scene
-from tests.lifecycle.returning import FULL, NOSQL, PAIR, SQL, SQL_CLAIM, Cut, after_commit, after_effect
+from tests.lifecycle.returning import (
+    FULL,
+    NO,
+    NOSQL,
+    PAIR,
+    SQL,
+    SQL_CLAIM,
+    Cut,
+    cut_anywhere,
+    error_of,
+    fails,
+    outcome_of,
+    taken_up_or_given_up,
+)
 
 SERVICE = values.PARTS[0]
-CUTS = [pytest.param(after_effect, id="effect"), pytest.param(after_commit, id="commit")]
-NO = [Forbidden("may not"), Invalid("is not so"), Retryable("throttled"), Conflict("changed")]
-
-
-def outcome_of(ended: Operation) -> Outcome:
-    assert ended.outcome is not None
-    return ended.outcome
-
-
-def error_of(ended: Operation) -> str:
-    assert ended.state is State.FAILED
-    return outcome_of(ended).error or ""
-
-
-def fails(scene: Scene, step: Step, error: ClusterError, times: int | None = None) -> None:
-    scene.world.faults[step.key] = Fault(error, times)
 
 
 def never_touches_storage(scene: Scene) -> bool:
@@ -126,8 +109,8 @@ async def test_after_two_removals_a_start_brings_back_the_newest_and_no_capture_
     assert set(scene.world.captures) == {"op-first0", "op-second"}
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("goes_on", [True, False], ids=["taken up", "given up"])
+@cut_anywhere
+@taken_up_or_given_up
 @pytest.mark.parametrize("running", [True, False], ids=["ran", "stopped"])
 async def test_cut_off_anywhere_it_ends_the_same_and_comes_back_whole(cut: Cut, goes_on: bool, running: bool) -> None:
     for count in range(200):
@@ -137,12 +120,8 @@ async def test_cut_off_anywhere_it_ends_the_same_and_comes_back_whole(cut: Cut, 
         if left is None:
             assert count > 8
             return
-        if goes_on:
-            ended = left if left.state is State.DONE else await scene.run(left)
-            assert ended.state is State.DONE
-            assert scene.is_removed
-        else:
-            ended = await scene.end_as_failed(left)
+        ended = await scene.ended(left, goes_on=goes_on)
+        assert scene.is_removed or not goes_on
         assert scene.claims_stay
         assert never_touches_storage(scene)
         if not scene.world.captures:
@@ -158,8 +137,8 @@ async def test_cut_off_anywhere_it_ends_the_same_and_comes_back_whole(cut: Cut, 
     pytest.fail("there is more to it than expected")
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("goes_on", [True, False], ids=["taken up", "given up"])
+@cut_anywhere
+@taken_up_or_given_up
 @pytest.mark.parametrize("overwrites", [True, False], ids=["overwrites", "compares"])
 async def test_a_start_cut_off_anywhere_ends_the_same(cut: Cut, goes_on: bool, overwrites: bool) -> None:
     for count in range(200):
@@ -171,11 +150,8 @@ async def test_a_start_cut_off_anywhere_ends_the_same(cut: Cut, goes_on: bool, o
         if left is None:
             assert count > 8
             return
-        if goes_on:
-            ended = left if left.state is State.DONE else await scene.run(left)
-            assert ended.state is State.DONE
-        else:
-            await scene.end_as_failed(left)
+        await scene.ended(left, goes_on=goes_on)
+        if not goes_on:
             try:
                 again = await scene.come_back(removal, "op-again0", overwrites=overwrites)
                 assert (await scene.run(again)).state is State.DONE

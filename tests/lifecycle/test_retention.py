@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.model import Snapshot
 from lifecycle.retention import NOTICE, Held, Keeping, Policy, Quality, clearable, is_intact, stale
+from lifecycle.volumes import Snapshot
 from tests.fakes.values import NOW
 
 DAY = timedelta(days=1)

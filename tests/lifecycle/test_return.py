@@ -1,18 +1,22 @@
 """Delete and restore through the loop: cut off anywhere, refused anywhere, nothing is lost."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from lifecycle.by_hand import by_hand
 from lifecycle.decide import delete, phases_of
-from lifecycle.errors import AlreadyRunning, ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
-from lifecycle.model import Action, Claim, Observed, Part, Ref, Step, WorkloadState
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.errors import AlreadyRunning, ClusterError, Conflict, Forbidden, Retryable, Unsafe
+from lifecycle.model import Action, Ref, Step
+from lifecycle.observed import Observed, Part
+from lifecycle.operation import Operation, State
+from lifecycle.volumes import Claim
+from lifecycle.workloads import WorkloadState
 from tests.fakes import values
-from tests.fakes.world import Fault
 from tests.lifecycle.returning import (
     FULL,
+    NO,
     NOSQL,
     NOSQL_VOLUME,
     PAIR,
@@ -22,20 +26,14 @@ from tests.lifecycle.returning import (
     Cut,
     Scene,
     after_commit,
-    after_effect,
+    cut_anywhere,
+    error_of,
+    fails,
+    outcome_of,
+    taken_up_or_given_up,
 )
 
 SERVICE = values.PARTS[0]
-
-
-def outcome_of(ended: Operation) -> Outcome:
-    assert ended.outcome is not None
-    return ended.outcome
-
-
-def error_of(ended: Operation) -> str:
-    assert ended.state is State.FAILED
-    return outcome_of(ended).error or ""
 
 
 async def test_a_delete_removes_everything_and_keeps_every_byte() -> None:
@@ -76,11 +74,8 @@ async def test_it_can_be_deleted_and_brought_back_again_and_again() -> None:
         assert scene.is_whole
 
 
-CUTS = [pytest.param(after_effect, id="effect"), pytest.param(after_commit, id="commit")]
-
-
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("goes_on", [True, False], ids=["taken up", "given up"])
+@cut_anywhere
+@taken_up_or_given_up
 async def test_a_delete_cut_off_anywhere_ends_the_same_and_is_brought_back_whole(cut: Cut, goes_on: bool) -> None:
     for count in range(200):
         scene = Scene()
@@ -89,12 +84,8 @@ async def test_a_delete_cut_off_anywhere_ends_the_same_and_is_brought_back_whole
         if left is None:
             assert count > 12
             return
-        if goes_on:
-            ended = left if left.state is State.DONE else await scene.run(left)
-            assert ended.state is State.DONE
-            assert scene.is_empty
-        else:
-            ended = await scene.end_as_failed(left)
+        ended = await scene.ended(left, goes_on=goes_on)
+        assert scene.is_empty or not goes_on
         assert scene.bytes_are_there
         await scene.bring_back(ended)
         assert scene.runs
@@ -102,8 +93,8 @@ async def test_a_delete_cut_off_anywhere_ends_the_same_and_is_brought_back_whole
     pytest.fail("there is more to a delete than expected")
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("goes_on", [True, False], ids=["taken up", "given up"])
+@cut_anywhere
+@taken_up_or_given_up
 @pytest.mark.parametrize("running", [True, False], ids=["ran", "stopped"])
 async def test_a_restore_cut_off_anywhere_ends_the_same(cut: Cut, goes_on: bool, running: bool) -> None:
     for count in range(200):
@@ -114,15 +105,10 @@ async def test_a_restore_cut_off_anywhere_ends_the_same(cut: Cut, goes_on: bool,
         if left is None:
             assert count > 12
             return
-        if goes_on:
-            ended = left if left.state is State.DONE else await scene.run(left)
-        else:
-            await scene.end_as_failed(left)
-            try:
-                ended = await scene.run(await scene.restore(deleted, "op-again0"))
-            except AlreadyRunning:
-                ended = left
-        assert goes_on is False or ended.state is State.DONE
+        await scene.ended(left, goes_on=goes_on)
+        if not goes_on:
+            with suppress(AlreadyRunning):
+                await scene.run(await scene.restore(deleted, "op-again0"))
         assert scene.world.contents() == FULL
         assert scene.policies == {("Delete", "")}
         assert scene.runs is running
@@ -130,16 +116,11 @@ async def test_a_restore_cut_off_anywhere_ends_the_same(cut: Cut, goes_on: bool,
     pytest.fail("there is more to a restore than expected")
 
 
-def fails(scene: Scene, step: Step, error: ClusterError, times: int | None = None) -> None:
-    scene.world.faults[step.key] = Fault(error, times)
-
-
 BEFORE_REMOVAL = [
     Step(Action.SCALE_TO_ZERO, NOSQL.ref),
     Step(Action.CAPTURE, delete.CAPTURE),
     Step(Action.KEEP, SQL_VOLUME.ref),
 ]
-NO = [Forbidden("may not"), Invalid("is not so"), Retryable("throttled"), Conflict("changed")]
 
 
 @pytest.mark.parametrize("error", NO, ids=lambda error: type(error).__name__)

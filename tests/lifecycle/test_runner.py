@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from lifecycle.decide import delete, restart, start, stop
+from lifecycle.diagnosis import Traffic
 from lifecycle.errors import Conflict, Fenced, Forbidden, Retryable
-from lifecycle.model import Component, Discovery, Traffic, Verb
+from lifecycle.model import Component, Verb
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan
 from lifecycle.runner import Runner

@@ -7,10 +7,13 @@ import pytest
 
 from lifecycle.decide import delete, phases_of, snapshot
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
-from lifecycle.model import Action, Component, Exit, Inventory, Observed, Snapshot, SnapshotClass, Step, Verb
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.model import Action, Component, Step, Verb
+from lifecycle.observed import Inventory, Observed
+from lifecycle.operation import Operation, State
 from lifecycle.plan import plan
 from lifecycle.snapshots import Ending, Temperature, choose, ending, name_of
+from lifecycle.volumes import Snapshot, SnapshotClass
+from lifecycle.workloads import Exit
 from tests.fakes import values
 from tests.fakes.world import Fault
 from tests.lifecycle.returning import (
@@ -22,21 +25,15 @@ from tests.lifecycle.returning import (
     SQL_CLAIM,
     Cut,
     Scene,
-    after_commit,
-    after_effect,
+    cut_anywhere,
+    outcome_of,
 )
 
 COLD, HOT = Temperature.COLD, Temperature.HOT
-CUTS = [pytest.param(after_effect, id="effect"), pytest.param(after_commit, id="commit")]
 
 
 def scene(*, running: bool = True) -> Scene:
     return Scene(running, cuts=True)
-
-
-def outcome_of(ended: Operation) -> Outcome:
-    assert ended.outcome is not None
-    return ended.outcome
 
 
 async def test_a_cold_set_is_cut_while_everything_is_down_and_the_cluster_is_up_before_it_is_ready() -> None:
@@ -131,7 +128,7 @@ async def begun(place: Scene, what: str) -> Operation:
 
 
 @pytest.mark.parametrize("what", SETS)
-@pytest.mark.parametrize("cut", CUTS)
+@cut_anywhere
 async def test_cut_off_anywhere_and_taken_up_it_ends_with_the_same_set(cut: Cut, what: str) -> None:
     for count in range(200):
         place = scene()

@@ -8,17 +8,27 @@ import pytest
 
 from lifecycle.decide import phases_of, snapshot, verify
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
-from lifecycle.model import Action, Claim, Component, Container, Kind, Observed, Pod, Ref, Step, Verb, Volume
-from lifecycle.operation import Goal, Operation, Outcome, State
+from lifecycle.model import Action, Component, Kind, Ref, Step, Verb
+from lifecycle.observed import Observed
+from lifecycle.operation import Goal, State
 from lifecycle.plan import plan_of_return
 from lifecycle.snapshots import Temperature
 from lifecycle.topology import Topology
 from lifecycle.verification import Result, default_check, doubt, scratch_name
+from lifecycle.volumes import Claim, Volume
+from lifecycle.workloads import Container, Pod
 from tests.fakes import values
 from tests.fakes.world import Fault, World
-from tests.lifecycle.returning import FULL, NOSQL_CLAIM, SQL_CLAIM, Cut, Scene, after_commit, after_effect
+from tests.lifecycle.returning import (
+    FULL,
+    NOSQL_CLAIM,
+    SQL_CLAIM,
+    Cut,
+    Scene,
+    cut_anywhere,
+    outcome_of,
+)
 
-CUTS = [pytest.param(after_effect, id="effect"), pytest.param(after_commit, id="commit")]
 NAMES = {claim: scratch_name("op-verify", claim) for claim in FULL}
 
 
@@ -55,11 +65,6 @@ def everything(world: World) -> tuple[object, ...]:
     """Whatever a cluster consists of, epochs and marks included."""
     kinds = (world.states, world.claims, world.volumes, world.parts, world.captures, world.snapshots)
     return tuple(dict(kind) for kind in kinds)
-
-
-def outcome_of(ended: Operation) -> Outcome:
-    assert ended.outcome is not None
-    return ended.outcome
 
 
 @pytest.mark.parametrize("policy", ["Delete", "Retain"])
@@ -148,7 +153,7 @@ async def set_up(what: str) -> Bench:
 
 
 @pytest.mark.parametrize("what", SCENES)
-@pytest.mark.parametrize("cut", CUTS)
+@cut_anywhere
 async def test_cut_off_anywhere_and_taken_up_it_says_the_same_and_leaves_nothing(cut: Cut, what: str) -> None:
     whole = await set_up(what)
     expected = await whole.run(await whole.verify())

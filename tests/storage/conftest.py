@@ -10,15 +10,9 @@ import pytest
 from lifecycle.decide import start, stop
 from lifecycle.model import Component
 from lifecycle.operation import Operation, Outcome, State
-from storage.approvals import Approvals
-from storage.audit import AuditLog
 from storage.database import Database, open_database
 from storage.journal import DatabaseJournal
-from storage.messages import Messages
-from storage.operations import Operations
-from storage.proposals import Proposals
-from storage.retention import Retention
-from storage.snapshots import SnapshotSets
+from storage.memory import Memory
 from tests.fakes import values
 from tests.fakes.database import a_database
 from tests.fakes.values import planned
@@ -48,14 +42,11 @@ class Store:
     clock: StandingClock
 
     def __post_init__(self) -> None:
-        self.operations = Operations(self.database, self.clock)
+        self.memory = memory = Memory.of(self.database, self.clock)
         self.journal = DatabaseJournal(self.database, self.clock)
-        self.audit = AuditLog(self.database, self.clock)
-        self.sets = SnapshotSets(self.database)
-        self.retention = Retention(self.database, self.clock)
-        self.messages = Messages(self.database)
-        self.proposals = Proposals(self.database, self.clock)
-        self.approvals = Approvals(self.database, self.clock)
+        self.operations, self.approvals, self.proposals = memory.operations, memory.approvals, memory.proposals
+        self.messages, self.sets = memory.messages, memory.sets
+        self.retention, self.audit = memory.retention, memory.audit
 
     async def taken(self, operation: Operation, executor: str = "bot-1") -> Operation:
         """Begun and taken, ready to be worked on."""

@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from lifecycle.decide import stop
+from lifecycle.diagnosis import Diagnosis, Finding
 from lifecycle.errors import Conflict, Fenced, Retryable
-from lifecycle.model import Component, Diagnosis, Exit, Finding, Step
+from lifecycle.model import Component, Step
 from lifecycle.operation import Attempt, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.ports import Journal, Result
+from lifecycle.workloads import Exit
 from storage.journal import DatabaseJournal
 from tests.fakes import values
 from tests.storage.conftest import Store, a_start, a_stop

@@ -13,36 +13,16 @@ from hypothesis import strategies as st
 
 from lifecycle.checks import Checked
 from lifecycle.decide import stop
+from lifecycle.diagnosis import Diagnosis, Finding, Traffic
 from lifecycle.errors import ClusterBusy, Fenced
-from lifecycle.model import (
-    Action,
-    Address,
-    Claim,
-    Component,
-    Container,
-    Diagnosis,
-    Exit,
-    Finding,
-    Forwarding,
-    Kind,
-    Owner,
-    OwnerKind,
-    Part,
-    Pod,
-    Probe,
-    Ref,
-    Step,
-    Stream,
-    Target,
-    Traffic,
-    Verb,
-    Volume,
-    Workload,
-)
+from lifecycle.model import Action, Component, Kind, Ref, Step, Target, Verb
+from lifecycle.observed import Address, Forwarding, Part, Stream
 from lifecycle.operation import Goal, Operation, Outcome, Source, State
 from lifecycle.plain import MAX_SAFE_INTEGER, canonical, from_plain, to_plain
 from lifecycle.plan import Plan, plan
 from lifecycle.topology import Topology
+from lifecycle.volumes import Claim, Volume
+from lifecycle.workloads import Container, Exit, Owner, OwnerKind, Pod, Probe, Workload
 from storage.operations import IdTaken
 from tests.fakes import values
 from tests.fakes.values import planned

@@ -9,10 +9,11 @@ import pytest
 from lifecycle.decide import delete, purge, restore
 from lifecycle.decide.purge import Stock
 from lifecycle.errors import ClusterBusy, PurgeVoid
-from lifecycle.model import BOT, Person, Place, Snapshot
+from lifecycle.model import BOT, Person, Place
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.retention import Purging
 from lifecycle.snapshots import Ending, SnapshotSet, Temperature
+from lifecycle.volumes import Snapshot
 from storage.retention import KeptVolumes, NoSuchSet, NothingToExtend, Notice, NoticeState
 from tests.fakes import values
 from tests.fakes.values import planned

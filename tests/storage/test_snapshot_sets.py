@@ -7,10 +7,11 @@ import pytest
 
 from lifecycle.decide import snapshot, verify
 from lifecycle.errors import Fenced
-from lifecycle.model import Snapshot, Verb
+from lifecycle.model import Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.snapshots import Ending, SnapshotSet, Temperature
 from lifecycle.verification import Likeness, Result, Verdict, Verification
+from lifecycle.volumes import Snapshot
 from tests.fakes import values
 from tests.fakes.values import planned
 from tests.storage.conftest import Store

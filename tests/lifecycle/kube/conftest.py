@@ -14,7 +14,8 @@ from lifecycle.decide import phases_of, stop
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door, Timeouts, connect
 from lifecycle.kube.lease import LeaseTiming
-from lifecycle.model import Discovery, Person, Place, Target
+from lifecycle.model import Person, Place, Target
+from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.tml import PROD_NAMESPACE

@@ -8,7 +8,8 @@ from lifecycle.decide import delete, phases_of, restore
 from lifecycle.errors import Conflict, Retryable
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
-from lifecycle.model import Observed, Step, Target
+from lifecycle.model import Step, Target
+from lifecycle.observed import Observed
 from lifecycle.operation import Operation
 from lifecycle.phase import Phase
 from lifecycle.ports import Lease, Watch

@@ -10,7 +10,8 @@ from lifecycle.decide import phases_of, restart, start, stop
 from lifecycle.errors import Conflict, Retryable
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
-from lifecycle.model import DATABASES, Observed, Target
+from lifecycle.model import DATABASES, Target
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Source
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.resources import CLAIMS, PODS

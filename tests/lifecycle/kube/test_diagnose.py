@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 
 from lifecycle.decide import start, stop
+from lifecycle.diagnosis import Diagnosis, Finding
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.diagnose import explain
 from lifecycle.kube.door import Door
 from lifecycle.kube.evidence import Evidence
 from lifecycle.kube.masking import MASK, masked, shown
 from lifecycle.kube.paths import Resource
-from lifecycle.model import Component, Diagnosis, Finding, Kind, Owner, OwnerKind, Ref, Workload
+from lifecycle.model import Component, Kind, Ref
 from lifecycle.topology import arranged
+from lifecycle.workloads import Owner, OwnerKind, Workload
 from sandbox.kubernetes import FAULT_ANNOTATION, KubernetesSandbox
 from sandbox.kubernetes.faults import Fault
 from sandbox.kubernetes.resources import DEPLOYMENTS, EVENTS, PODS, STATEFULSETS, Object

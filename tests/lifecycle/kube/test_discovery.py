@@ -2,9 +2,10 @@
 
 from lifecycle.kube import rights
 from lifecycle.kube.rights import NEEDED, READING
-from lifecycle.model import Component, OwnerKind, Verb
+from lifecycle.model import Component, Verb
 from lifecycle.ports import Right
 from lifecycle.topology import arranged
+from lifecycle.workloads import OwnerKind
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.access import Identity, Role
 from sandbox.tml import PROD_NAMESPACE, STAGING_NAMESPACE, manifests, prod, reference

@@ -14,7 +14,8 @@ from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.forwarding import is_settings, merged, streams_of
 from lifecycle.losses import GENERAL, NOT_READ
-from lifecycle.model import Forwarding, Kind, Ref, Stream
+from lifecycle.model import Kind, Ref
+from lifecycle.observed import Forwarding, Stream
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.access import Identity, Role
 from sandbox.kubernetes.faults import Fault

@@ -7,7 +7,8 @@ import pytest
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.inventory import pull_secrets, references
-from lifecycle.model import Inventory, Kind, Ref
+from lifecycle.model import Kind, Ref
+from lifecycle.observed import Inventory
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.resources import SECRETS, SERVICES, STATEFULSETS, VOLUMES, Object
 from sandbox.tml import PROD_NAMESPACE, prod

@@ -10,8 +10,9 @@ from lifecycle.kube import read
 from lifecycle.kube.discovery import discovered
 from lifecycle.kube.owners import owners
 from lifecycle.kube.paths import Resource
-from lifecycle.model import Component, Kind, Owner, OwnerKind, Probe, Target
+from lifecycle.model import Component, Kind, Target
 from lifecycle.topology import arranged
+from lifecycle.workloads import Owner, OwnerKind, Probe
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 SET, DEPLOYMENT = Kind.STATEFUL_SET, Kind.DEPLOYMENT

@@ -10,8 +10,9 @@ from lifecycle.errors import Conflict, Invalid, Unsafe
 from lifecycle.kube.capture import captured_objects
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
-from lifecycle.model import Action, Kind, Owner, OwnerKind, Ref, Step
+from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.operation import Operation
+from lifecycle.workloads import Owner, OwnerKind
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.resources import CLAIMS, DEPLOYMENTS, SECRETS, STATEFULSETS, VOLUMES, Object
 from sandbox.tml import PROD_NAMESPACE, prod

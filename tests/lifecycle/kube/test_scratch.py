@@ -10,10 +10,11 @@ from lifecycle.errors import Conflict, Invalid, LeaseLost
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.scratch import LABEL
-from lifecycle.model import Action, Claim, Kind, Ref, Step
+from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.operation import Operation
 from lifecycle.snapshots import Ending, SnapshotSet, Temperature
 from lifecycle.verification import Leftover, scratch_name
+from lifecycle.volumes import Claim
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.resources import CLAIMS, PODS, SECRETS, STATEFULSETS, VOLUMES, Object
 from sandbox.tml import PROD_NAMESPACE, prod, snapshot_class

@@ -8,8 +8,9 @@ from lifecycle.errors import Conflict, Invalid, LeaseLost
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.read import EPOCH, KEPT_BY, MADE_BY, POLICY_BEFORE
-from lifecycle.model import Action, Claim, Kind, Ref, Step, Volume
+from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.operation import Operation
+from lifecycle.volumes import Claim, Volume
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.resources import CLAIMS, PODS, SERVICES, STATEFULSETS, VOLUMES, Object
 from sandbox.tml import PROD_NAMESPACE, prod

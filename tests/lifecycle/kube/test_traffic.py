@@ -2,9 +2,9 @@
 
 import pytest
 
+from lifecycle.diagnosis import Traffic
 from lifecycle.kube.door import Door
 from lifecycle.kube.traffic import address_of
-from lifecycle.model import Traffic
 from sandbox.kubernetes import KubernetesSandbox
 from sandbox.kubernetes.resources import SERVICES, Object
 from sandbox.tml import PROD_NAMESPACE, prod

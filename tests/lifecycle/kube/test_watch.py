@@ -9,7 +9,8 @@ from lifecycle.errors import Forbidden
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.paths import PICTURED
-from lifecycle.model import Component, Kind, Observed, Ref
+from lifecycle.model import Component, Kind, Ref
+from lifecycle.observed import Observed
 from lifecycle.operation import Goal
 from lifecycle.ports import Watch
 from sandbox.kubernetes import FAULT_ANNOTATION, KubernetesSandbox

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.grammar import Start
+from bot.commands import Start
 from lifecycle import configuration
 from lifecycle.decide import returning
-from lifecycle.model import Observed, Ref
+from lifecycle.model import Ref
+from lifecycle.observed import Observed
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan, plan_of_return
 from lifecycle.ports import Cluster
@@ -36,7 +37,7 @@ async def left_of(removal: Operation, cluster: Cluster) -> Left:
     return Left(removal, await cluster.picture(returning.draft(removal)))
 
 
-async def plan_of_start(left: Left, cluster: Cluster, change: Start, last: Operation | None) -> Plan:
+async def plan_of_returning(left: Left, cluster: Cluster, change: Start, last: Operation | None) -> Plan:
     """Raises as `returning.goal`. What is there otherwise than captured is named, and left alone unless asked.
 
     ``last`` is the cluster's newest operation.

@@ -1,8 +1,13 @@
-"""What the last operation on a cluster says of how it stands."""
+"""What a cluster's last operation says about how it is now."""
 
 from lifecycle.model import Verb
 from lifecycle.operation import Operation, State
 from lifecycle.snapshots import Ending, ending
+
+
+def ended_so(last: Operation | None, *verbs: Verb) -> Operation | None:
+    """The operation if it is why the cluster is there; None when somebody did it without the bot."""
+    return last if last and last.verb in verbs and last.state is State.DONE else None
 
 
 def ended_how(last: Operation | None) -> Ending | None:
@@ -12,8 +17,3 @@ def ended_how(last: Operation | None) -> Ending | None:
     if last.verb is Verb.SNAPSHOT and last.goal.cutting:
         return last.goal.cutting.before
     return ending(last.outcome.exits, last.outcome.unseen) if last.verb is Verb.STOP else None
-
-
-def ended_so(last: Operation | None, *verbs: Verb) -> Operation | None:
-    """The operation if it is why the cluster is there; None when somebody did it without the bot."""
-    return last if last and last.verb in verbs and last.state is State.DONE else None

@@ -11,7 +11,7 @@ from bot.settings import ClusterSettings
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
 from lifecycle.errors import ClusterBusy, ClusterError, NothingToPurge, PurgeVoid
-from lifecycle.model import BOT, Place, Verb
+from lifecycle.model import BOT, Place, Target, Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan, plan_of_return
@@ -30,8 +30,11 @@ REST = timedelta(days=1)
 """How long a purge of sets that failed is not begun again by itself."""
 
 
-def stock_of(records: Records) -> Stock:
-    """What the records say is kept, as the decisions know it."""
+def stock_of(records: Records, target: Target) -> Stock:
+    """What the records say is kept in this namespace, as the decisions know it.
+
+    A cluster's name may have meant another one before: what is kept there is not looked for here.
+    """
     needed = {one.delete.id: "the volumes that its delete kept are not purged yet" for one in records.volumes}
     if records.last_way_back:
         needed[records.last_way_back] = "the deleted cluster's way back"
@@ -46,10 +49,17 @@ def stock_of(records: Records) -> Stock:
             is_bad=one.verification is not None and one.verification.result is Result.FAILED,
         )
         for one in records.sets
+        if one.operation.target == target
     )
-    failed = (SetRecord(one.id, one.begun_at, _left_by(one), failed=True) for one in records.failed)
+    failed = (
+        SetRecord(one.id, one.begun_at, _left_by(one), failed=True) for one in records.failed if one.target == target
+    )
     return Stock(
-        (*recorded, *failed), tuple(one.delete for one in records.volumes), needed, records.last_way_back or ""
+        (*recorded, *failed),
+        tuple(one.delete for one in records.volumes if one.delete.target == target),
+        needed,
+        records.restoring,
+        records.last_way_back or "",
     )
 
 
@@ -85,12 +95,17 @@ class Keeper:
         return await self._plan(records, self._stale)
 
     async def _plan(self, records: Records, rule: Rule) -> Plan:
-        stock = stock_of(records)
+        stock = stock_of(records, self.cluster.target)
         if not (stock.sets or stock.deletes):
             raise NothingToPurge("Nothing is kept, so nothing can go.")
         observed = await self.cluster.picture(purge.draft(stock))
         deletes, sets = rule(stock, observed, await self.retention.moment())
         return plan_of_return(purge.goal(stock, observed, deletes, sets), self.cluster.target, observed)
+
+    async def is_gone(self, records: Records, delete: Operation) -> bool:
+        """Whether nothing is left of what it kept; of what was kept elsewhere nobody knows."""
+        stock = stock_of(records, self.cluster.target)
+        return delete in stock.deletes and purge.is_gone(delete, await self.cluster.picture(purge.draft(stock)))
 
     def _all(self, stock: Stock, observed: Observed, now: datetime) -> tuple[Sequence[str], Verdict]:
         sets = clearable(purge.held(stock, observed), self.settings.retention, stock.needed, now)
@@ -101,7 +116,7 @@ class Keeper:
 
     def may_be_stale(self, records: Records, now: datetime) -> bool:
         """Whether any set could go, were all of them good: else the cluster need not be asked."""
-        stock = stock_of(records)
+        stock = stock_of(records, self.cluster.target)
         all_good = [
             Held(one.id, one.begun_at, Quality.FAILED if one.failed else Quality.GOOD, one.pinned, one.claims)
             for one in stock.sets
@@ -162,7 +177,7 @@ class Housekeeper:
             await self.retention.hold(kept.notice, str(why))
             return False
         if not (made.goal.volumes or made.goal.parts):
-            await self.retention.settle(kept)
+            await self._settle(keeper, records, kept)
             return False
         notice = kept.notice
 
@@ -171,6 +186,14 @@ class Housekeeper:
 
         reason = f"kept since {kept.keeping.removed_at:%Y-%m-%d %H:%M} UTC, and announced"
         return await self._begin(keeper, made, notice.place, reason, record)
+
+    async def _settle(self, keeper: Keeper, records: Records, kept: KeptVolumes) -> None:
+        """There is nothing to purge. Whether that is because it is gone has to be SEEN."""
+        assert kept.notice
+        if await keeper.is_gone(records, kept.delete):
+            await self.retention.settle(kept)
+        else:
+            await self.retention.hold(kept.notice, "the volumes there are not as the delete left them: look at them")
 
     async def _lets_sets_go(self, keeper: Keeper, records: Records, now: datetime) -> bool:
         if not keeper.settings.retention.removes or not keeper.may_be_stale(records, now):

@@ -227,7 +227,7 @@ async def begin_in(connection: AsyncConnection, operation: Operation, at: dateti
     if not (await connection.execute(statement.on_conflict_do_nothing())).rowcount:
         raise await _why_not(connection, operation)
     if operation.goal.purging is not None:
-        await require_purgeable(connection, operation.goal.purging)
+        await require_purgeable(connection, operation.cluster, operation.goal.purging)
         await close_notices(connection, operation, at)
     await tell(connection, _begun(operation, plan), at)
     return await read_in(connection, operation.id)

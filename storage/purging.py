@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import takewhile
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -19,6 +20,7 @@ from storage.tables import notices, operations, pins, purged
 
 SET = "set"
 VOLUMES = "volumes"
+RESTORES = (Verb.RESTORE.value, Verb.RESTORE_IN_PLACE.value)
 OPEN = "open"
 BEGUN = "begun"
 
@@ -28,8 +30,10 @@ def is_purged(what: str, of: ColumnElement[str]) -> ColumnElement[bool]:
     return select(purged.c.operation).where(purged.c.what == what, purged.c.operation == of).exists()
 
 
-async def require_purgeable(connection: AsyncConnection, purging: Purging) -> None:
-    """Raises PurgeVoid where what goes was pinned, restored or purged since it was looked at."""
+async def require_purgeable(connection: AsyncConnection, cluster: str, purging: Purging) -> None:
+    """Raises PurgeVoid where what goes was pinned, restored, purged or needed since it was looked at."""
+    if needed := sorted({*purging.sets, *purging.deletes} & await restoring(connection, cluster)):
+        raise PurgeVoid(f"A restore that needs {needed[0]} has not come to its end.")
     for what, ids in ((SET, purging.sets), (VOLUMES, purging.deletes)):
         gone = select(purged.c.operation).where(purged.c.what == what, purged.c.operation.in_(ids))
         if found := (await connection.execute(gone.limit(1))).scalar_one_or_none():
@@ -39,6 +43,21 @@ async def require_purgeable(connection: AsyncConnection, purging: Purging) -> No
         raise PurgeVoid(f"Set {found} was pinned meanwhile, so it stays.")
     if back := await returned(connection, purging.deletes):
         raise PurgeVoid(f"What {back[0]} removed was restored meanwhile, so nothing of it is purged.")
+
+
+async def restoring(connection: AsyncConnection, cluster: str) -> frozenset[str]:
+    """What restores need that run, or that failed and were not followed by one that reached its goal.
+
+    Operations: that took the set, that kept the volumes, and the restore itself, whose safety set it is.
+    """
+    query = select(operations.c.id, operations.c.state, operations.c.goal)
+    query = query.where(operations.c.cluster == cluster, operations.c.verb.in_(RESTORES))
+    newest = (await connection.execute(query.order_by(operations.c.number.desc()))).all()
+    needed = set()
+    for row in takewhile(lambda one: one.state != State.DONE.value, newest):
+        goal = json.loads(row.goal)
+        needed |= {row.id, goal.get("chosen", ""), goal.get("source", "")}
+    return frozenset(needed - {""})
 
 
 async def returned(connection: AsyncConnection, deletes: Sequence[str]) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Row, Select, literal, select, update
@@ -23,7 +22,7 @@ from storage.database import Database
 from storage.messages import tell
 from storage.moments import moment_of, perhaps, stored
 from storage.operations import begin_in, operation_of
-from storage.purging import OPEN, SET, VOLUMES, is_purged, returned
+from storage.purging import OPEN, SET, VOLUMES, is_purged, restoring, returned
 from storage.snapshots import Kept, SnapshotSets
 from storage.tables import notices, operations, pins, purged, snapshot_sets, steps
 
@@ -78,9 +77,9 @@ class NoSuchSet(Refused):
 
     code = "no-such-set"
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, why: str = "it is not there") -> None:
         super().__init__(
-            f"There is no snapshot set {identity} any more. `/tml snapshots CLUSTER` lists those there are."
+            f"There is no snapshot set {identity} any more: {why}. `/tml snapshots CLUSTER` lists those there are."
         )
 
 
@@ -112,8 +111,11 @@ class Records:
     volumes: tuple[KeptVolumes, ...] = ()
     last_way_back: str | None = None
     """The last delete, where no restore after it reached its goal."""
-    restoring: tuple[str, ...] = ()
-    """The sets of restores that run, or that failed and were not followed by one that reached its goal."""
+    restoring: frozenset[str] = frozenset()
+    """What restores need that run, or that failed and were not followed by one that reached its goal.
+
+    Operations: that took the set, that kept the volumes, and the restore itself, whose safety set it is.
+    """
 
 
 class Retention:
@@ -145,7 +147,7 @@ class Retention:
                 failed=tuple(await _operations(connection, _failed(cluster))),
                 volumes=tuple(_kept_volumes(one, told) for one in unreturned if one.id not in gone),
                 last_way_back=await _last_way_back(connection, deletes),
-                restoring=await _restoring(connection, cluster),
+                restoring=await restoring(connection, cluster),
             )
 
     async def purge_of(self, delete: str) -> str | None:
@@ -153,11 +155,6 @@ class Retention:
         query = select(purged.c.purge).where(purged.c.what == VOLUMES, purged.c.operation == delete)
         async with self._database.reading() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
-
-    async def is_purged(self, delete: str) -> bool:
-        """Whether nothing of what the delete kept is left, whoever removed it."""
-        async with self._database.reading() as connection:
-            return bool(await connection.scalar(select(is_purged(VOLUMES, literal(delete)))))
 
     # notices
 
@@ -270,6 +267,8 @@ class Retention:
         async with self._database.transaction() as connection:
             at = await moment(connection, self._clock)
             cluster = await _cluster_of_set(connection, identity)
+            if identity in await _being_purged(connection, cluster):
+                raise NoSuchSet(identity, "it goes right now")
             row = {"operation": identity, "person_team": person.team, "person_user": person.user, "at": stored(at)}
             if (await connection.execute(insert(pins).values(**row).on_conflict_do_nothing())).rowcount:
                 await append(connection, Entry("pinned", person, cluster, identity, place, {}), at)
@@ -281,9 +280,6 @@ class Retention:
             cluster = await _cluster_of_set(connection, identity)
             if (await connection.execute(pins.delete().where(pins.c.operation == identity))).rowcount:
                 await append(connection, Entry("unpinned", person, cluster, identity, place, {}), at)
-
-
-RESTORES = (Verb.RESTORE.value, Verb.RESTORE_IN_PLACE.value)
 
 
 async def _last_way_back(connection: AsyncConnection, deletes: list[Operation]) -> str | None:
@@ -300,13 +296,6 @@ async def _last_way_back(connection: AsyncConnection, deletes: list[Operation]) 
     return None if (await connection.execute(query)).first() else deletes[-1].id
 
 
-async def _restoring(connection: AsyncConnection, cluster: str) -> tuple[str, ...]:
-    query = select(operations).where(operations.c.cluster == cluster, operations.c.verb.in_(RESTORES))
-    newest = [operation_of(row) for row in await connection.execute(query.order_by(operations.c.number.desc()))]
-    open_ones = takewhile(lambda one: one.state is not State.DONE, newest)
-    return tuple({one.goal.chosen for one in open_ones if one.goal.chosen})
-
-
 async def _announcement(connection: AsyncConnection, delete: Operation, at: datetime) -> datetime | None:
     """The moment to announce now, if any, as the tables have it in this transaction."""
     if await returned(connection, [delete.id]) or await _is_being_purged(connection, delete.cluster):
@@ -319,9 +308,22 @@ async def _announcement(connection: AsyncConnection, delete: Operation, at: date
 
 async def _is_being_purged(connection: AsyncConnection, cluster: str) -> bool:
     """Then its end decides whether there is anything to announce."""
-    query = select(operations.c.id).where(operations.c.cluster == cluster, operations.c.verb == Verb.PURGE.value)
-    query = query.where(operations.c.state == State.RUNNING.value)
-    return (await connection.execute(query)).first() is not None
+    return bool(await _operations(connection, _purges(cluster)))
+
+
+async def _being_purged(connection: AsyncConnection, cluster: str) -> frozenset[str]:
+    """The sets that a purge is letting go."""
+    running = await _operations(connection, _purges(cluster))
+    return frozenset(identity for one in running if one.goal.purging for identity in one.goal.purging.sets)
+
+
+def _purges(cluster: str) -> Select[Any]:
+    """That run."""
+    return select(operations).where(
+        operations.c.cluster == cluster,
+        operations.c.verb == Verb.PURGE.value,
+        operations.c.state == State.RUNNING.value,
+    )
 
 
 def _deletes(cluster: str) -> Select[Any]:

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from tests.cluster.control_plane import ControlPlane, control_plane
 from tests.cluster.ground import NAMED, Ground
 from tests.cluster.kubeconfigs import read_kubeconfig
+
+settings.register_profile("patient", deadline=None)  # how long an example takes says something of the machine only
+settings.load_profile("patient")
 
 OPTION = "--control-plane"
 TIME_SCALE = 0.01

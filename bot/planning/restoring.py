@@ -55,9 +55,9 @@ async def _from_set(identity: str, known: Known) -> Plan:
         if not absent(discovery, chosen.operation.goal.topology):
             return await _in_place(chosen, discovery, known)
     removal = await known.memory.operations.unreturned_removal(known.name)
-    is_kept = removal is not None and not await known.memory.retention.is_purged(removal.id)
-    draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation, is_kept=is_kept)
-    return await _making(draft, known)
+    draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation)
+    await known.require_rights(Verb.RESTORE)
+    return await _making(restore.without_lost(draft, await known.cluster.picture(draft)), known)
 
 
 async def _making(draft: Goal, known: Known) -> Plan:

@@ -53,6 +53,8 @@ class Stock:
     sets: tuple[SetRecord, ...] = ()
     deletes: tuple[Operation, ...] = ()
     needed: Mapping[str, str] = field(default_factory=dict)
+    restoring: frozenset[str] = frozenset()
+    """What restores need that have not come to their end, by the id of the operation that kept or took it."""
     way_back: str = ""
     """The delete whose capture a restore from any set would use: the last one, where the cluster is not back."""
 
@@ -100,7 +102,7 @@ def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict
     volumes: list[Volume] = []
     going: tuple[str, ...] = ()
     for one in wanted:
-        if why := _withheld(one, observed) or _unguarded(one, guard, observed):
+        if why := _awaited(one, stock) or _withheld(one, observed) or _unguarded(one, guard, observed):
             stays[f"what {one.id} kept"] = why
         else:
             going = (*going, one.id)
@@ -158,6 +160,16 @@ def _unguarded(delete: Operation, guard: SetRecord | None, observed: Observed) -
     if lacking := {member.claim for member in delete.goal.cutting.members} - guard.claims:
         return f"the cluster's newest snapshot set {guard.id} is without {', '.join(sorted(lacking))}"
     return None
+
+
+def _awaited(delete: Operation, stock: Stock) -> str | None:
+    return "a restore of it has not come to its end, and goes on from it" if delete.id in stock.restoring else None
+
+
+def is_gone(delete: Operation, observed: Observed) -> bool:
+    """Whether nothing of what it kept is left to purge, as SEEN: each volume is not there, or in use again."""
+    found = ((one, observed.volume(one.name)) for one in delete.goal.volumes)
+    return all(seen is None or (seen.uid == one.uid and seen.phase == "Bound") for one, seen in found)
 
 
 def _withheld(delete: Operation, observed: Observed) -> str | None:

@@ -15,19 +15,16 @@ from lifecycle.snapshots import SnapshotSet
 from lifecycle.volumes import Claim, Volume
 
 
-def draft(
-    deleted: Operation, taken: SnapshotSet | None = None, by: Operation | None = None, *, is_kept: bool = True
-) -> Goal:
+def draft(deleted: Operation, taken: SnapshotSet | None = None, by: Operation | None = None) -> Goal:
     """What has to be looked at before anything is said about a restore.
 
     ``deleted`` is the operation whose capture has the objects. With the set ``taken`` by the operation ``by`` its
-    claims are made of that; the others are bound to their kept volumes, where ``deleted`` kept any and they are kept
-    still (``is_kept``), and else come back empty.
+    claims are made of that; the others are bound to their kept volumes, where ``deleted`` kept any.
     """
     before = deleted.goal
     clones = clone.clones_of(taken, by) if taken and by else ()
     cloned = {one.claim for one in clones}
-    kept = before.volumes if deleted.verb is Verb.DELETE and is_kept else ()
+    kept = before.volumes if deleted.verb is Verb.DELETE else ()
     return Goal(
         verb=Verb.RESTORE,
         topology=before.topology,
@@ -45,6 +42,12 @@ def draft(
         chosen=taken.id if taken else "",
         clones=clones,
     )
+
+
+def without_lost(wanted: Goal, observed: Observed) -> Goal:
+    """The same restore from a set, without the kept volumes that are gone: their claims, not in it, come back empty."""
+    there = tuple(one for one in wanted.volumes if (seen := observed.volume(one.name)) and seen.uid == one.uid)
+    return replace(wanted, volumes=there)
 
 
 def goal(wanted: Goal, observed: Observed) -> Goal:

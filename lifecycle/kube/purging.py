@@ -121,6 +121,27 @@ async def require_unused(door: Door, namespace: str, one: Doomed) -> None:
             raise Conflict(f"claim {read.name_of(claim)} is being restored from volumesnapshot/{one.snapshot}")
 
 
+async def require_only_content(door: Door, one: Doomed) -> None:
+    """Raises Invalid where another content names the same bytes: they would go with this one."""
+    answer = await door.get(paths.all_of(Resource.SNAPSHOT_CONTENTS, ""))
+    for found in answer.get("items") or []:
+        source = read.spec_of(found).get("source") or {}
+        handle = read.status_of(found).get("snapshotHandle") or source.get("snapshotHandle")
+        is_same = one.handle and (handle, read.spec_of(found).get("driver")) == (one.handle, one.driver)
+        if is_same and read.uid_of(found) != one.content_uid:
+            raise Invalid(f"volumesnapshotcontent/{read.name_of(found)} is of the same bytes as {one.content}")
+
+
+async def require_only_volume(door: Door, namespace: str, frozen: Volume) -> None:
+    """Raises Invalid where another volume is of the same bytes: they would go with this one."""
+    answer = await door.get(paths.all_of(Resource.VOLUMES, ""))
+    for found in answer.get("items") or []:
+        seen = volumes.volume(found, namespace)
+        is_same = frozen.handle and (seen.handle, seen.driver) == (frozen.handle, frozen.driver)
+        if is_same and seen.uid != frozen.uid:
+            raise Invalid(f"{seen.ref} is of the same bytes as {frozen.ref}")
+
+
 def release(step: Step, found: Json) -> Patch:
     """An empty patch where its bytes go with it already."""
     if read.uid_of(found) != step.uid:

@@ -16,7 +16,7 @@ from lifecycle.model import Action, Kind, Ref, Step, Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease
 from lifecycle.snapshots import Member, name_of
-from lifecycle.volumes import Volume
+from lifecycle.volumes import Claim, Volume
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,23 @@ class Doing:
         return await self._patch(volumes.rebind(self.step, await self._own(), self.namespace, claim))
 
     async def give_back(self) -> str:
-        return await self._patch(volumes.give_back(self.step, await self._own(), self.goal.source))
+        operations = volumes.give_back(self.step, await self._own(), self.goal.source)
+        if operations:
+            await self._require_held()
+        return await self._patch(operations)
+
+    async def _require_held(self) -> None:
+        """Raises Conflict where the claim goes, or is another one: with its policy back, the volume would go with it.
+
+        A claim that is being deleted stays Bound, and its volume unchanged, until the last pod that mounts it ends.
+        """
+        volume = _volume(self.goal, self.step.ref)
+        try:
+            claim = await self.door.get(paths.of(Claim.ref_of(volume.claim), self.namespace))
+        except Gone:
+            raise Conflict(f"claim {volume.claim} is gone, so {self.step.ref} stays kept") from None
+        if read.is_deleting(claim) or read.spec_of(claim).get("volumeName") != volume.name:
+            raise Conflict(f"claim {volume.claim} is going, or is of another volume: {self.step.ref} stays kept")
 
     async def capture(self) -> str:
         await Captor(self.door, self.namespace, self.operation, self.lease).write()
@@ -100,6 +116,7 @@ class Doing:
         if found is None:
             return self.step.uid
         await purging.require_unused(self.door, self.namespace, one)
+        await purging.require_only_content(self.door, one)
         return await self._patch(purging.release(self.step, found))
 
     async def give_up(self) -> str:
@@ -108,6 +125,7 @@ class Doing:
         try:
             operations = purging.give_up(self.step, await self._own(), self.namespace, frozen)
             await purging.require_no_claim(self.door, self.namespace, frozen)
+            await purging.require_only_volume(self.door, self.namespace, frozen)
             await self._patch(operations)
         except Gone:
             pass

@@ -32,7 +32,7 @@ from tests.fakes.values import planned
 from tests.storage.conftest import StandingClock, Store
 
 FAST = Pace(posts=0.0, updates=0.03, all_updates=0.0, hopeless=0.1, trouble=0.02)
-PATIENCE = 10.0
+PATIENCE = 30.0
 THREE = tuple(values.workload(component) for component in (Component.NOSQL, Component.SQL, Component.TM))
 
 

@@ -41,7 +41,7 @@ from tests.fakes.database import a_database
 from tests.fakes.values import planned
 from tests.storage.conftest import StandingClock, Store, a_stop
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 AT_ONCE = 2.5
 """Seconds in which an ack has to be there on a machine that has other things to do; Slack gives up after three."""
 OPERATORS = ("@S0TMLOPS",)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import status
@@ -130,7 +130,6 @@ def test_card_and_dialog_name_the_losses_within_slacks_limits(mode: str, replica
     assert len(card["blocks"]) < 12, "a phone is small"
 
 
-@settings(deadline=None)
 @given(
     mode=st.sampled_from(["tethered", "", "untethered"]),
     streams=st.lists(

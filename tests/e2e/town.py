@@ -19,7 +19,7 @@ from tests.e2e.belongings import assert_no_secret_in, everything_told, fill
 
 FAST = Timing(Pace(posts=0.02, updates=0.05, all_updates=0.0, hopeless=1.0, trouble=0.05), watch_seconds=0.6, rest=0.1)
 SCALE = 0.002
-PATIENCE = 20.0
+PATIENCE = 40.0
 LAST_WORDS = {
     "Purged": "*Purged*",
     "FAILED to purge": "*Go on with*",

@@ -98,7 +98,7 @@ def in_order(goal: Goal) -> Callable[[Observed, Step], None]:
 
 
 @pytest.mark.parametrize("verb", [Verb.STOP, Verb.START, Verb.RESTART])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(names=combinations, zone_count=zones)
 def test_a_verb_reaches_its_goal_from_any_combination_of_states(
     verb: Verb, names: tuple[str, ...], zone_count: int

@@ -199,7 +199,7 @@ WHOLE = bytes_of(whole())
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds(), st.integers(0, 2**16))
 def test_from_every_half_way_state_no_step_loses_a_byte_and_it_ends_or_says_what_is_in_the_way(
     start: tuple[World, int], seed: int
@@ -299,7 +299,7 @@ def stale(newest: Observed, before: Observed, chance: Random) -> Observed:
     return replace(newest, **{name: getattr(before, name) for name in kinds})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_restore_from_every_half_way_state_ends_on_the_same_bytes_even_if_pictures_are_stale(
     data: st.DataObject,

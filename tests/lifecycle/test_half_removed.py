@@ -141,7 +141,7 @@ def end_of(goal: Goal, world: World, begins: int, chance: Random) -> str | None:
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds(), st.integers(0, 2**16))
 def test_from_every_half_way_state_nothing_is_lost_and_it_ends_or_says_what_is_in_the_way(
     start: tuple[World, int], seed: int
@@ -158,7 +158,7 @@ def test_from_every_half_way_state_nothing_is_lost_and_it_ends_or_says_what_is_i
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_start_from_every_half_removed_state_ends_running_on_the_claims_that_stayed(data: st.DataObject) -> None:
     chance = Random(data.draw(st.integers(0, 2**16)))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.decide import delete
@@ -151,7 +151,6 @@ def test_a_claim_without_a_volume_has_nothing_to_lose_and_one_of_nobody_counts_a
     assert (loss.component, loss.claims, loss.is_for_good) == (None, ("sqlvol-else",), True)
 
 
-@settings(deadline=None)
 @given(
     mode=st.sampled_from(["tethered", "untethered", "", "else"]),
     streams=st.lists(st.builds(Stream, st.text(max_size=5), st.sampled_from(Forwarding)), max_size=4).map(tuple),

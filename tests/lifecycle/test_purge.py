@@ -285,6 +285,58 @@ async def test_what_the_storage_does_not_let_go_is_said_to_be_there_still() -> N
     assert ended.outcome.missing == (f"persistentvolume/{SQL_VOLUME.name}",)
 
 
+async def test_a_set_that_failed_its_restore_test_takes_no_ones_place_and_guards_nothing() -> None:
+    house = await House().deleted(older=True)
+    observed = await house.cluster.picture(purge.draft(house.stock))
+    newest = house.stock.sets[-1]
+    failed = replace(house.stock, sets=(*house.stock.sets[:-1], replace(newest, is_bad=True)))
+    assert stale(purge.held(failed, observed), ALL, {}, values.NOW).goes == ("op-oldest",), (
+        "and op-middle is the newest"
+    )
+    with pytest.raises(NothingToPurge, match="has failed its restore test, so the kept volumes stay"):
+        purge.goal(failed, observed, DELETES, Verdict())
+
+
+async def test_a_newest_set_without_what_the_delete_saved_guards_nothing() -> None:
+    house = await House().deleted()
+    observed = await house.cluster.picture(purge.draft(house.stock))
+    (only,) = house.stock.sets
+    part = tuple(one for one in only.members if one.claim != SQL_CLAIM.name)
+    with pytest.raises(NothingToPurge, match=f"is without {SQL_CLAIM.name}"):
+        purge.goal(replace(house.stock, sets=(replace(only, members=part),)), observed, DELETES, Verdict())
+
+
+async def test_what_a_restore_needs_that_has_not_come_to_its_end_stays() -> None:
+    house = await House().deleted()
+    observed = await house.cluster.picture(purge.draft(house.stock))
+    with pytest.raises(NothingToPurge, match="has not come to its end"):
+        purge.goal(replace(house.stock, restoring=frozenset(DELETES)), observed, DELETES, Verdict())
+
+
+async def test_a_newest_set_that_breaks_while_old_ones_go_ends_that_before_their_bytes_are_let_go() -> None:
+    house = await House().deleted(older=True)
+    operation = await house.purge((), ALL)
+    bytes_there = dict(house.world.cuts)
+    name = name_of("op-delete", SQL_CLAIM.name)
+    house.world.snapshots[name] = replace(house.world.snapshots[name], is_ready=False)
+    ended = await house.run(operation)
+    assert ended.state is State.FAILED
+    assert ended.outcome
+    assert "is not whole any more, so nothing more is purged" in (ended.outcome.error or "")
+    assert house.world.cuts == bytes_there
+
+
+async def test_that_nothing_is_left_is_seen_and_not_concluded() -> None:
+    house = await House().deleted()
+    (delete,) = house.stock.deletes
+    seen = await house.cluster.picture(purge.draft(house.stock))
+    assert not purge.is_gone(delete, seen)
+    strange = tuple(replace(one, kept_by="") for one in seen.volumes)
+    assert not purge.is_gone(delete, replace(seen, volumes=strange)), "somebody removed the mark, and it is there"
+    assert purge.is_gone(delete, replace(seen, volumes=tuple(replace(one, phase="Bound") for one in seen.volumes)))
+    assert purge.is_gone(delete, replace(seen, volumes=()))
+
+
 # from every half-way state
 
 

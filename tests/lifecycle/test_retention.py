@@ -14,8 +14,10 @@ DAY = timedelta(days=1)
 GOOD, BAD, FAILED = Quality.GOOD, Quality.BAD, Quality.FAILED
 
 
-def held(identity: str, days: float, quality: Quality = GOOD, *, pinned: bool = False) -> Held:
-    return Held(identity, NOW - days * DAY, quality, pinned)
+def held(
+    identity: str, days: float, quality: Quality = GOOD, *, pinned: bool = False, claims: frozenset[str] = frozenset()
+) -> Held:
+    return Held(identity, NOW - days * DAY, quality, pinned, claims)
 
 
 histories = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(Quality), st.booleans()), max_size=12).map(
@@ -138,3 +140,12 @@ def test_a_set_is_whole_only_while_each_snapshot_is_the_recorded_one_and_kept(ch
     assert not is_intact([SAVED], {})
     assert not is_intact([], {})
     assert not is_intact([SAVED], {"one": Snapshot(**{**SAVED.__dict__, **changes})})  # type: ignore[arg-type]
+
+
+def test_a_newer_set_takes_the_place_only_of_one_whose_volumes_it_has_all() -> None:
+    """A delete and a restore in place cut what can be cut, which may be one volume of four."""
+    whole, part = held("op-whole", 9, claims=frozenset({"sql", "log"})), held("op-part", 2, claims=frozenset({"log"}))
+    rule = Policy(keep_last=1)
+    assert stale([whole, part], rule, {}, NOW).stays["op-whole"] == "the newest good set of its volumes"
+    again = held("op-again", 1, claims=frozenset({"sql", "log", "cache"}))
+    assert stale([whole, part, again], rule, {}, NOW).goes == ("op-whole", "op-part")

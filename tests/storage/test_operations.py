@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.checks import Checked
@@ -306,13 +306,11 @@ outcomes = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(outcomes)
 def test_an_outcome_survives_its_json(outcome: Outcome) -> None:
     assert from_plain(Outcome, json.loads(canonical(to_plain(outcome)))) == outcome
 
 
-@settings(deadline=None)
 @given(goals)
 def test_a_goal_survives_its_json(goal: Goal) -> None:
     assert from_plain(Goal, json.loads(canonical(to_plain(goal)))) == goal

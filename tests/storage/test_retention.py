@@ -221,3 +221,22 @@ async def test_what_somebody_removed_by_hand_is_settled_once(store: Store) -> No
     assert not (await store.retention.of("prod")).volumes
     assert await store.retention.purge_of("op-delete") is None
     assert await store.audit.verify() is None
+
+
+async def test_a_set_that_goes_right_now_cannot_be_pinned_any_more(store: Store) -> None:
+    await with_set(store, "op-set001")
+    await store.operations.begin(*planned(a_purge(deletes=(), sets=("op-set001",))))
+    with pytest.raises(NoSuchSet, match="goes right now"):
+        await store.retention.pin("op-set001", BOB, OPS)
+    assert "pinned" not in await kinds(store)
+
+
+async def test_what_a_restore_needs_that_failed_stays_until_one_has_come_to_its_end(store: Store) -> None:
+    await deleted(store)
+    goal = replace(restore.draft(a_delete()), source="op-delete").marked("op-back01")
+    failed = await store.run(values.operation(goal, "op-back01", phase="make"), State.FAILED, 2)
+    assert (await store.retention.of("prod")).restoring == {"op-delete", failed.id}
+    with pytest.raises(PurgeVoid, match="op-delete has not come to its end"):
+        await store.operations.begin(*planned(a_purge()))
+    await store.run(values.operation(goal.marked("op-back02"), "op-back02", phase="make"), State.DONE, 3)
+    assert not (await store.retention.of("prod")).restoring

@@ -69,7 +69,7 @@ LONG = ["x" * 10_000, "&" * 600, "`" * 600, "😀" * 600, "e\u0301" * 600]
 HOSTILE = st.sampled_from([*MENTIONS, *MARKUP, *UNSEEN, *LONG])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(HOSTILE, st.text(max_size=20)), min_size=1, max_size=6).map("".join))
 def test_hostile_words_stay_words(word: str) -> None:
     for _, shown in views(World(word)):

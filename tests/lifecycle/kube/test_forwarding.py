@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.kube.cluster import KubeCluster
@@ -212,7 +212,6 @@ def test_the_settings_are_known_by_their_name(kind: Kind, name: str, is_it: bool
     assert is_settings(Ref(kind, name)) is is_it
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.just(CANARY) | st.none() | st.booleans(),

@@ -115,6 +115,44 @@ async def test_a_snapshot_from_which_a_claim_is_being_made_is_left_alone(
     assert named(api, release)["spec"]["deletionPolicy"] == "Retain"
 
 
+async def test_a_content_whose_bytes_another_one_names_is_not_let_go(
+    api: KubernetesSandbox, cluster: KubeCluster
+) -> None:
+    """Kept contents are bound anew by another content of the same handle: both would lose their bytes."""
+    operation = await purge_of_old_set(cluster)
+    release = step_of(operation, Action.RELEASE, Kind.CONTENT)
+    ours = named(api, release)
+    another = {
+        "apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshotContent",
+        "metadata": {"name": "bound-anew"},
+        "spec": {
+            "deletionPolicy": "Retain",
+            "driver": ours["spec"]["driver"],
+            "source": {"snapshotHandle": ours["status"]["snapshotHandle"]},
+            "volumeSnapshotRef": {"name": "of-somebody", "namespace": "elsewhere"},
+        },
+    }
+    api.apply([another])
+    with pytest.raises(Invalid, match="bound-anew is of the same bytes"):
+        await cluster.do(release, operation, Held())
+    assert named(api, release)["spec"]["deletionPolicy"] == "Retain"
+
+
+async def test_a_kept_volume_whose_disk_another_one_is_for_is_not_given_up(
+    api: KubernetesSandbox, cluster: KubeCluster
+) -> None:
+    operation = await purge_of_volumes(cluster)
+    step = volume_step(operation)
+    (ours,) = [one for one in api.store.list(VOLUMES) if one["metadata"]["name"] == step.ref.name]
+    spec = {key: value for key, value in ours["spec"].items() if key != "claimRef"}
+    api.apply([{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "by-hand"}, "spec": spec}])
+    with pytest.raises(Invalid, match="by-hand is of the same bytes"):
+        await cluster.do(step, operation, Held())
+    (there,) = [one for one in api.store.list(VOLUMES) if one["metadata"]["name"] == step.ref.name]
+    assert there["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
 async def purge_of_volumes(cluster: KubeCluster) -> Operation:
     deleted = replace(await deletion(cluster), state=State.DONE)
     await carried_out(cluster, deleted)

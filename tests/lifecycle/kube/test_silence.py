@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -110,7 +111,7 @@ async def test_a_server_that_says_nothing_on_any_connection_is_given_up(
 
 
 async def test_a_write_without_an_answer_is_not_sent_again(api: KubernetesSandbox, through: Through) -> None:
-    door, between = await through(SHORT)
+    door, between = await through(replace(SHORT, write=1.5))
     slow = api.faults.add(Fault("delay", method="PATCH", seconds=5))
     with pytest.raises(Retryable, match="PATCH"):
         await door.patch(TM, TEST)

@@ -195,6 +195,25 @@ async def test_a_volume_is_freed_for_its_name_alone_and_given_back_only_when_it_
     assert live(api, volume)["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
 
 
+async def test_a_volume_whose_claim_is_going_is_not_given_back(
+    api: KubernetesSandbox, cluster: KubeCluster, restoring: Operation
+) -> None:
+    """It stays Bound, and unchanged, until the last pod that mounts the claim ends; and then its bytes would go."""
+    volume = volume_of(restoring)
+    await cluster.do(on(volume, Action.REBIND), restoring, Held())
+    await cluster.do(Step(Action.MAKE, CLAIM), restoring, Held())
+    await api.until(lambda _: live(api, volume)["status"]["phase"] == "Bound")
+
+    def hold(found: Object) -> None:
+        found["metadata"]["finalizers"] = ["example.com/held"]
+
+    api.store.change(CLAIMS, PROD_NAMESPACE, CLAIM.name, hold)
+    api.store.delete(CLAIMS, PROD_NAMESPACE, CLAIM.name)
+    with pytest.raises(Conflict, match="is going"):
+        await cluster.do(on(volume, Action.GIVE_BACK), restoring, Held())
+    assert live(api, volume)["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
 async def test_a_diagnosis_says_of_claims_and_volumes_what_holds_them(
     api: KubernetesSandbox, cluster: KubeCluster, deleting: Operation
 ) -> None:

@@ -87,9 +87,17 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
 
 
-def _ending_with_parent() -> list[str]:
+def _ending_with_parent(by: str = "TERM") -> list[str]:
     """A test run that is killed leaves nothing running, where util-linux is there; it keeps the pid."""
-    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    return ["setpriv", "--pdeathsig", by] if shutil.which("setpriv") else []
+
+
+def started_again(command: Sequence[str]) -> list[str]:
+    """The same, once more whenever it ends by itself, where util-linux is there to end it with the one that does so."""
+    ending = _ending_with_parent("KILL")
+    return (
+        ["sh", "-c", f'while :; do "$@"; sleep {LOOK_AGAIN}; done', "sh", *ending, *command] if ending else [*command]
+    )
 
 
 def free_ports(count: int) -> list[int]:

@@ -13,7 +13,7 @@ from tests.cluster.client import Answer, Client, until
 from tests.cluster.conftest import Measured
 from tests.cluster.ground import Ground
 from tests.cluster.town import DEADLINE, Box, Stopwatch, boxed, documented, done, town, town_of
-from tests.cluster.trouble import TROUBLE, Trouble, allowed, name_of
+from tests.cluster.trouble import LOSSES, TROUBLE, Trouble, allowed, name_of
 from tests.e2e.town import Town, words_of
 
 Json = dict[str, Any]
@@ -164,6 +164,29 @@ async def test_trouble_in_the_middle_of_a_stop_and_of_a_start_costs_time_and_not
         assert await box.replicas() == before
         assert await box.identities("persistentvolumeclaims") == claims
         assert "traffic answers" in here.thread(live) or not box.probe
+
+
+@pytest.mark.parametrize("trouble", LOSSES, ids=name_of)
+async def test_trouble_in_the_middle_of_a_restart_costs_time_and_nothing_else(
+    trouble: Trouble, place: Place, ground: Ground, measured: Measured
+) -> None:
+    allowed(trouble, ground)
+    here, box = place
+    before, claims = await box.replicas(), await box.identities("persistentvolumeclaims")
+    watch = Stopwatch(box)
+    live = await here.orders("carol", "restart staging sql --downtime", "ops")
+    await until(box.admin, box.apps("statefulsets", "mysql-set-0"), is_rolling)
+    await trouble(box)
+    await here.until_says(live, "Restarted sql of staging")
+    measured(watch.row(f"restart of sql, {name_of(trouble)} in the middle", Verb.RESTART))
+    await box.ready()
+    assert await box.replicas() == before
+    assert await box.identities("persistentvolumeclaims") == claims
+
+
+def is_rolling(answer: Answer) -> bool:
+    """Nobody had written its spec before."""
+    return bool(answer.body.get("metadata", {}).get("generation", 1) > 1)
 
 
 def is_up(answer: Answer) -> bool:

@@ -101,6 +101,18 @@ async def test_a_cold_and_a_hot_set_hold_what_was_there_and_outlive_their_class(
     await box.ready()
 
 
+async def test_a_stop_cuts_a_set_while_everything_is_down(place: Place, measured: Measured) -> None:
+    here, box = place
+    wanted, watch = await own_bytes(box), Stopwatch(box)
+    taken = await ordered(here, "stop staging --snapshot", "Stopped staging")
+    measured(watch.row("stop --snapshot, six components, three volumes", Verb.STOP, 4))
+    await is_whole(box, taken, wanted)
+    assert set((await box.replicas()).values()) == {0}
+    await ordered(here, "start staging", "Started staging")
+    await box.ready()
+    assert await own_bytes(box) == wanted
+
+
 async def test_in_place_and_back_with_the_same_bytes_each_time(place: Place, measured: Measured) -> None:
     here, box = place
     wanted = await own_bytes(box)

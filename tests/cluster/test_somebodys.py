@@ -22,6 +22,7 @@ RUN = (
     "test_operations.py::test_a_start_brings_everything_back_in_the_order_of_the_needs",
     "test_operations.py::test_trouble_in_the_middle_of_a_stop_and_of_a_start_costs_time_and_nothing_else",
     "test_delete.py::test_a_delete_asked_by_one_and_approved_by_another_keeps_every_byte_and_a_restore_brings_all_back",
+    "test_removal.py::test_a_stop_that_removes_touches_no_claim_and_a_start_brings_back_what_was_there",
     "test_storage.py",
 )
 NOT_CUT = "not (silent or forgotten)"
@@ -58,7 +59,7 @@ async def test_operations_run_on_a_cluster_that_is_named_and_what_needs_servers_
     )  # fmt: skip
     output = (await process.communicate())[0].decode()
     assert process.returncode == 0, output
-    assert "3 passed" in output, output
+    assert "4 passed" in output, output
     skipped = [line for line in output.splitlines() if line.startswith("SKIPPED")]
     assert skipped
     assert all(NAMED in line for line in skipped), output

@@ -9,6 +9,7 @@ import pytest
 from lifecycle.model import Verb
 from sandbox.slack import Message
 from tests.cluster.accounts import OPERATING, SNAPSHOTTING, VERIFYING
+from tests.cluster.belongings import hold, let_go
 from tests.cluster.client import Answer, until
 from tests.cluster.conftest import Measured
 from tests.cluster.contents import OWN, volumes_of
@@ -51,8 +52,14 @@ async def verified(here: Town) -> str:
 
 
 def is_looked_at(answer: Answer) -> bool:
-    """A pod of a check is there."""
-    return any(one["metadata"]["name"].startswith(SCRATCH) for one in answer.body.get("items") or [])
+    """A pod of a check, or the claim of a clone, is there."""
+    return bool(scratch(answer))
+
+
+def scratch(answer: Answer) -> list[str]:
+    """The names of the test's own of what was listed."""
+    names = [one["metadata"]["name"] for one in answer.body.get("items") or []]
+    return [name for name in names if name.startswith(SCRATCH)]
 
 
 async def test_a_good_set_passes_and_leaves_everything_as_it_was(place: Place, measured: Measured) -> None:
@@ -77,8 +84,12 @@ async def test_trouble_in_the_middle_of_a_test_leaves_nothing_behind(
     before, disk = await everything(box), {one.name for one in box.plane.volumes.iterdir()}
     watch = Stopwatch(box)
     live = await verifying(here)
+    claims = box.core("persistentvolumeclaims")
+    clone = f"{claims}/{scratch(await until(box.admin, claims, is_looked_at))[0]}"
+    await hold(box, clone)
     await until(box.admin, box.core("pods"), is_looked_at)
     await trouble(box)
+    await let_go(box, clone)
     thread = await here.until_thread(live, "was touched")
     measured(watch.row(f"verify, {name_of(trouble)} in the middle", Verb.VERIFY))
     assert f"snapshot set {taken} can be restored" in thread

@@ -26,8 +26,9 @@ ATTEMPTS = 4
 LONGEST_WAIT = 10.0
 """Seconds a read waits before it is tried again; a server that asks for more gets its error told."""
 
-ROLES_READ = 0.5
-"""Seconds after which an API server that has opened its port knows its roles."""
+ROLES_READ = (0.0, 0.5, 1.0, 2.0)
+"""Seconds before each look at an API server that refuses /readyz; after all of them one that has opened its port knows
+its roles."""
 
 _NO_PARAMS: Mapping[str, str] = {}
 
@@ -268,10 +269,11 @@ class Door:
     async def _is_starting(self) -> bool:
         """Whether a 403 says nothing: a server that has not read the roles yet refuses everything.
 
-        Measured on 1.36.3: for 30 ms after it opens its port; /readyz is refused too in that time, and 500 for one
-        second more. A cluster that never allows /readyz is told apart by waiting longer than that.
+        Measured on 1.36.3: for 30 ms after it opens its port, for 600 ms where the machine is busy; /readyz is refused
+        too in that time, and 500 for half a second more and longer. A cluster that never allows /readyz is told apart
+        by waiting longer than that.
         """
-        for pause in (0.0, ROLES_READ):
+        for pause in ROLES_READ:
             await asyncio.sleep(pause)
             answer = await self._sent(Request("GET", "/readyz"), self._timeouts.for_writes)
             answer.release()

@@ -59,7 +59,9 @@ class ApiServer:
         """How many requests there were by verb and resource (`statefulsets/scale` for a subresource)."""
         self.tokens: dict[str, Identity] = {}
         self.is_ready = True
-        """What /readyz says: a server that has just started is not, and until it has read the roles refuses all."""
+        """What /readyz says: a server that has just started is not."""
+        self.has_read_roles = True
+        """Until a server that has just started has, it refuses everything, /readyz too."""
         self.traffic = traffic
         self._pod_logs = pod_logs
         self._pod_exec = pod_exec
@@ -99,6 +101,9 @@ class ApiServer:
         match path:
             case ["sandbox", *rest_of_path]:
                 return await control.answer(self, request, rest_of_path)
+            case _ if not self.has_read_roles:
+                error = status.failure(403, "Forbidden", "forbidden: the roles have not been read yet")
+                return _response(Reply(error.status, error.body))
             case ["readyz", *_] if not self.is_ready:
                 return web.Response(status=500, text="[-]informer-sync failed: reason withheld\nreadyz check failed\n")
             case ["healthz" | "readyz" | "livez", *_]:

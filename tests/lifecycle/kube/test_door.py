@@ -248,6 +248,24 @@ async def test_a_403_from_an_api_server_that_is_still_starting_is_worth_another_
         await door.get_once(TM)
 
 
+async def test_an_api_server_that_takes_its_time_to_read_its_roles_is_still_starting(
+    api: KubernetesSandbox, door: Door
+) -> None:
+    api.server.has_read_roles = api.server.is_ready = False
+    asyncio.get_running_loop().call_later(0.8, setattr, api.server, "has_read_roles", True)
+    with pytest.raises(Retryable, match="still starting"):
+        await door.get_once(TM)
+
+
+async def test_where_readyz_is_never_allowed_a_refusal_is_believed_in_the_end(
+    api: KubernetesSandbox, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lifecycle.kube.door.ROLES_READ", (0.0, 0.01))
+    api.server.has_read_roles = False
+    with pytest.raises(Forbidden):
+        await door.get_once(TM)
+
+
 CANARY = "Q0FOQVJZIG9mIGEgdGVzdA=="
 
 

@@ -158,11 +158,17 @@ class Housekeeper:
             await self.retention.announce(kept.delete, place, self.new_id)
         records, now = await self.retention.of(keeper.name), await self.retention.moment()
         if await self.operations.running_on(keeper.name) is None:
-            due = next((kept for kept in records.volumes if kept.keeping.is_due(now)), None)
-            begun = due is not None and await self._purge_volumes(keeper, records, due)
-            if not begun and await self._lets_sets_go(keeper, records, now):
+            due = [kept for kept in records.volumes if kept.keeping.is_due(now)]
+            if not await self._begins_one(keeper, records, due) and await self._lets_sets_go(keeper, records, now):
                 await self._purge_sets(keeper, records)
         return [kept.keeping.next_moment for kept in records.volumes if kept.keeping.next_moment]
+
+    async def _begins_one(self, keeper: Keeper, records: Records, due: Sequence[KeptVolumes]) -> bool:
+        """The oldest that can: one that is held keeps no later one from going."""
+        for kept in due:
+            if await self._purge_volumes(keeper, records, kept):
+                return True
+        return False
 
     async def _purge_volumes(self, keeper: Keeper, records: Records, kept: KeptVolumes) -> bool:
         """Whether it has begun; what keeps it from beginning is told in the notice's thread."""

@@ -12,7 +12,7 @@ from lifecycle.decide import in_place, restore
 from lifecycle.decide.preflight import absent
 from lifecycle.errors import AlreadyRunning, NothingFound, NothingToRestore, NotUnderstood, Removed, Unsafe
 from lifecycle.model import Verb
-from lifecycle.observed import Discovery
+from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import Goal
 from lifecycle.plan import Plan, plan, plan_of_return
 from storage.snapshots import Kept
@@ -39,7 +39,8 @@ async def _from_kept_volumes(known: Known) -> Plan:
         never = f"This bot never deleted anything of {known.name}: there is nothing to restore."
         raise NothingToRestore(f"{never} {await _hint_at_sets(known)}".strip())
     try:
-        return await _making(restore.draft(removal), known)
+        draft = restore.draft(removal)
+        return await _making(draft, await _looked_at(draft, known), known)
     except Unsafe as refusal:
         raise Unsafe(f"{refusal}. {await _hint_at_sets(known)}".strip()) from None
 
@@ -56,14 +57,17 @@ async def _from_set(identity: str, known: Known) -> Plan:
             return await _in_place(chosen, discovery, known)
     removal = await known.memory.operations.unreturned_removal(known.name)
     draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation)
-    await known.require_rights(Verb.RESTORE)
-    return await _making(restore.without_lost(draft, await known.cluster.picture(draft)), known)
+    observed = await _looked_at(draft, known)
+    return await _making(restore.without_lost(draft, observed), observed, known)
 
 
-async def _making(draft: Goal, known: Known) -> Plan:
-    """Make what is missing of the draft."""
+async def _looked_at(draft: Goal, known: Known) -> Observed:
     await known.require_rights(Verb.RESTORE)
-    observed = await known.cluster.picture(draft)
+    return await known.cluster.picture(draft)
+
+
+async def _making(draft: Goal, observed: Observed, known: Known) -> Plan:
+    """Make what is missing of the draft, in this picture of it."""
     try:
         return plan_of_return(restore.goal(draft, observed), known.cluster.target, observed)
     except AlreadyRunning as refusal:

@@ -1,8 +1,9 @@
 """The loop, on the real journal: cut off anywhere it ends the same, and what it says was seen."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from lifecycle.decide import delete, restart, start, stop
 from lifecycle.diagnosis import Traffic
 from lifecycle.errors import Conflict, Fenced, Forbidden, Retryable
-from lifecycle.model import Component, Verb
+from lifecycle.model import Component, Step, Verb
 from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan
+from lifecycle.ports import Lease
 from lifecycle.runner import Runner
 from storage.audit import AuditLog
 from storage.database import Database
@@ -331,3 +333,28 @@ async def test_a_killed_database_is_a_warning_and_an_unseen_end_is_said(tmp_path
 def replace_pods(cluster: FakeCluster, workload: Any) -> Any:
     """Its pod is gone already when the watch begins: nobody sees how it ended."""
     return replace(cluster.world.states[workload.ref], pods=(), status_replicas=0, replicas=0)
+
+
+@dataclass
+class Defective(FakeCluster):
+    """A defect in the first step; the others take their time."""
+
+    in_flight: int = 0
+
+    async def do(self, step: Step, operation: Operation, lease: Lease) -> str:
+        if step.ref.name == "tm-deploy-0":
+            raise ZeroDivisionError
+        self.in_flight += 1
+        await asyncio.sleep(0.05)
+        self.in_flight -= 1
+        return await super().do(step, operation, lease)
+
+
+async def test_a_defect_in_one_step_leaves_no_other_in_flight(tmp_path: Path) -> None:
+    found, goal = goal_of(Verb.STOP)
+    async with stage(tmp_path, found, goal) as (cluster, operation, database):
+        defective = Defective(found, cluster.clock)
+        with pytest.raises(ZeroDivisionError):
+            await runner(defective, database).run(operation, defective)
+        assert defective.in_flight == 0
+        assert {step.ref.name for _, step in defective.writes} == {"cm-deploy-0", "reporting-set-0"}

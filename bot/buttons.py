@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bot.access import Access, Role
-from bot.commands import Change
+from bot.commands import Cancel, Change
 from bot.gate import Gate
 from bot.grammar import parse
-from bot.outcome import Request
+from bot.outcome import Interrupted, Request
 from bot.overview import Overview
 from bot.sites import Site
 from bot.views import answers
@@ -59,6 +59,8 @@ class Buttons:
         """By the name that Slack sends along."""
         return {
             "confirm": Button(self._confirm, "confirm", settles=True),
+            "instead": Button(self._instead, "instead", settles=True),
+            "cancel": Button(self._cancel, "cancel"),
             "dismiss": Button(self._dismiss, "dismiss", settles=True),
             "again": Button(self._again, "again"),
             "status": Button(self._status, "status of"),
@@ -75,6 +77,15 @@ class Buttons:
 
     async def _confirm(self, person: Person, _place: Place, proposal: str) -> Message:
         return told(await self._gate.confirm(person, proposal))
+
+    async def _instead(self, person: Person, _place: Place, proposal: str) -> Message:
+        return told(await self._gate.instead(person, proposal))
+
+    async def _cancel(self, person: Person, place: Place, identity: str) -> Message:
+        """On the live message of what runs."""
+        operation = await self._operation(identity)
+        request = Request(person, place, f"cancel {operation.id}")
+        return told(Interrupted(await self._gate.cancelling.cancel(request, Cancel(operation=operation.id))))
 
     async def _dismiss(self, person: Person, _place: Place, proposal: str) -> Message:
         await self._gate.dismiss(person, proposal)

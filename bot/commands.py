@@ -148,6 +148,15 @@ class Approvals:
 
 
 @dataclass(frozen=True)
+class Cancel:
+    """End what runs where it is: the operation of this id, or the one that runs on the cluster."""
+
+    operation: str | None = None
+    cluster: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class History:
     """``cluster`` None: of all clusters."""
 
@@ -166,4 +175,18 @@ class Whoami:
     """Show who Slack says one is, and what one may do."""
 
 
-Command = Help | List | Status | PlanOf | Change | Approve | Deny | Withdraw | Approvals | History | Snapshots | Whoami
+Command = (
+    Help
+    | List
+    | Status
+    | PlanOf
+    | Change
+    | Cancel
+    | Approve
+    | Deny
+    | Withdraw
+    | Approvals
+    | History
+    | Snapshots
+    | Whoami
+)

@@ -10,6 +10,7 @@ from bot.buttons import Button, Buttons
 from bot.commands import (
     Approvals,
     Approve,
+    Cancel,
     Change,
     Command,
     Deny,
@@ -25,7 +26,7 @@ from bot.commands import (
 from bot.gate import Gate
 from bot.grammar import parse
 from bot.line import normalised
-from bot.outcome import Request
+from bot.outcome import Interrupted, Request
 from bot.overview import Overview, Permalink
 from bot.sites import Site
 from bot.views import answers
@@ -131,6 +132,8 @@ class Desk:
             case Approve() | Deny() | Withdraw():
                 await self._overview.require_sight(request.person, command.approval)
                 return await self._decided(request.person, command)
+            case Cancel():
+                return told(Interrupted(await self._gate.cancelling.cancel(request, command)))
             case PlanOf(change):
                 await self._overview.require_viewer(request.person, command.cluster)
                 return answers.plan(command.cluster, await self._gate.plan_of(change))

@@ -38,6 +38,11 @@ def ended_as(operation: Operation, outcome: Outcome) -> Outcome:
     return operation.ended(outcome)
 
 
+def _is_followed(failed: Operation) -> bool:
+    """What was cancelled was not late."""
+    return failed.verb in FOLLOWED and not (failed.outcome and failed.outcome.cancelled)
+
+
 class Site(Protocol):
     """A configured cluster: the door to it and where its gateway answers."""
 
@@ -57,6 +62,7 @@ class Executor:
         self._sites = {site.cluster.target: site for site in sites.values()}
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
+        self._carrying: dict[str, asyncio.Task[None]] = {}
         self._following: dict[Target, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -69,7 +75,30 @@ class Executor:
             return
         if following := self._following.pop(operation.target, None):
             following.cancel()
-        self._spawn(self._carry_out(operation), name=operation.id)
+        self._carry(operation.id, self._carry_out(operation))
+
+    def interrupt(self, operation: Operation) -> asyncio.Task[None]:
+        """Take up anew what was cancelled, wherever it is; the task ends with the operation.
+
+        What was in flight is heard of in the first picture, or fenced by the next epoch: as after a crash.
+        """
+        running = self._carrying.get(operation.id)
+        return self._carry(operation.id, self._end(running, operation))
+
+    async def _end(self, running: asyncio.Task[None] | None, operation: Operation) -> None:
+        if running is not None:
+            running.cancel()
+            await asyncio.wait({running})
+        await self._carry_out(await self._fresh(operation))
+
+    def _carry(self, identity: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._carrying[identity] = self._spawn(work, name=identity)
+        task.add_done_callback(lambda ended: self._forget(identity, ended))
+        return task
+
+    def _forget(self, identity: str, ended: asyncio.Task[None]) -> None:
+        if self._carrying.get(identity) is ended:
+            del self._carrying[identity]
 
     async def take_up(self) -> None:
         """Go on with everything that has not ended, and go on watching what failed a moment ago."""
@@ -141,7 +170,7 @@ class Executor:
 
     def _follow(self, operation: Operation) -> None:
         site = self._sites.get(operation.target)
-        if site is None or (operation.state is State.FAILED and operation.verb not in FOLLOWED):
+        if site is None or (operation.state is State.FAILED and not _is_followed(operation)):
             return
         task = self._spawn(self._watch_late(operation, site.cluster), name=f"{operation.id} late")
         self._following[operation.target] = task

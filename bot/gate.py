@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.access import Access, Role
-from bot.commands import Change, Snapshot
+from bot.cancelling import Cancelling, is_opposite
+from bot.commands import Change, Snapshot, Start
 from bot.consent import Consent, Notifier
 from bot.grammar import parse
 from bot.launcher import Launcher, Starter, under_free_id
-from bot.outcome import Asked, Begun, Choice, Request, Requested
+from bot.outcome import Asked, Begun, Choice, Opposed, Request, Requested
 from bot.sites import Site
 from lifecycle.approval import NEEDS_APPROVAL
 from lifecycle.model import Action, Person, Verb
@@ -43,7 +44,8 @@ class Gate:
         self._memory = memory
         self._clock = clock
         self._new_id = new_id
-        self._launcher = Launcher(sites, memory, starter, clock, new_id)
+        self.cancelling = Cancelling(sites, access, memory.operations, starter)
+        self._launcher = Launcher(sites, memory, starter, self.cancelling, clock, new_id)
         self.consent = Consent(
             sites=sites,
             access=access,
@@ -59,10 +61,15 @@ class Gate:
         """What the command would do to the cluster as it is now; changes nothing."""
         return await self._launcher.plan_of(change)
 
-    async def submit(self, request: Request, command: Change) -> Begun | Asked | Requested | Choice:
+    async def submit(self, request: Request, command: Change) -> Begun | Asked | Requested | Choice | Opposed:
         """Begin what was typed, or ask back. Raises Refused and what the cluster port raises; then nothing changed."""
-        site = self._sites[command.cluster]
-        await self._access.require(request.person, site.settings, Role.OPERATOR)
+        await self._access.require(request.person, self._sites[command.cluster].settings, Role.OPERATOR)
+        running = await self._memory.operations.running_on(command.cluster)
+        if running and is_opposite(running, command):
+            return Opposed(running, await self._propose_instead(request, command, running))
+        return await self._submit(request, command)
+
+    async def _submit(self, request: Request, command: Change) -> Begun | Asked | Requested | Choice:
         if isinstance(command, Snapshot) and command.temperature is None:
             hot = await self.plan_of(replace(command, temperature=Temperature.HOT))
             if hot.goal.cutting and hot.goal.cutting.temperature is Temperature.HOT:
@@ -71,7 +78,7 @@ class Gate:
         made = await self.plan_of(command)
         if made.verb in NEEDS_APPROVAL:
             return await self.consent.ask(request, command, made)
-        if site.settings.is_production or made.doubtful or made.goal.absent:
+        if self._asks_back(command, made):
             return Asked(await self._propose(request, command, made), made)
 
         async def begin(operation: Operation) -> Operation:
@@ -79,16 +86,43 @@ class Gate:
 
         return await self._launcher.begin(request, command, made, begin)
 
+    def _asks_back(self, command: Change, made: Plan) -> bool:
+        """Whether the one who typed has to look at the plan first."""
+        is_production = self._sites[command.cluster].settings.is_production
+        return bool(is_production or made.doubtful or made.goal.absent)
+
+    async def instead(self, person: Person, identity: str) -> Begun | Asked | Requested:
+        """Cancel what runs, see it end, and go on with what was asked for in its place."""
+        proposals = self._memory.proposals
+        proposal, command = await self._open(identity, person)
+        reason = f"to {proposal.verb.words} it instead"
+        await self.cancelling.overrule(person, proposal.place, proposal.options["cancels"], reason)
+        made = await self.plan_of(command)
+        request = Request(person, proposal.place, proposal.options["text"])
+        if self._asks_back(command, made):
+            await proposals.void(identity, person)
+            return Asked(await self._propose(request, command, made), made)
+
+        async def accept(operation: Operation) -> Operation:
+            return await proposals.accept(identity, person, operation, made)
+
+        return await self._launcher.begin(request, command, made, accept)
+
+    async def _open(self, identity: str, person: Person) -> tuple[Proposal, Change]:
+        """What waits for this person's answer, if the person may still ask for it."""
+        proposal = await self._memory.proposals.open_to(identity, person)
+        command = parse(proposal.options["text"], list(self._sites))
+        assert isinstance(command, Change)
+        await self._access.require(person, self._sites[command.cluster].settings, Role.OPERATOR)
+        return proposal, command
+
     async def confirm(self, person: Person, identity: str) -> Begun | Asked | Requested:
         """The yes to a card. A cluster that changed meanwhile voids it: the person is asked again with the new plan,
 
         or somebody else is, where that takes a second person.
         """
         proposals = self._memory.proposals
-        proposal = await proposals.open_to(identity, person)
-        command = parse(proposal.options["text"], list(self._sites))
-        assert isinstance(command, Change)
-        await self._access.require(person, self._sites[command.cluster].settings, Role.OPERATOR)
+        proposal, command = await self._open(identity, person)
         made = await self.plan_of(command)
         request = Request(person, proposal.place, proposal.options["text"])
         if made.digest != proposal.digest:
@@ -120,21 +154,33 @@ class Gate:
         return Choice(Asked(asked[0], hot), Asked(asked[1], cold), downtime)
 
     async def _propose(self, request: Request, command: Change, made: Plan) -> Proposal:
+        return await self._offered(request, command, made.verb, made.digest, {})
+
+    async def _propose_instead(self, request: Request, command: Change, running: Operation) -> Proposal:
+        """There is no plan yet: what the cluster will be like is only known when what runs has ended."""
+        verb = Verb.START if isinstance(command, Start) else Verb.STOP
+        return await self._offered(request, command, verb, "", {"cancels": running.id})
+
+    async def _offered(
+        self, request: Request, command: Change, verb: Verb, digest: str, options: Mapping[str, str]
+    ) -> Proposal:
         async def propose() -> Proposal:
-            proposal = self._proposal(request, command, made)
+            proposal = self._proposal(request, command, verb, digest, options)
             await self._memory.proposals.make(proposal)
             return proposal
 
         return await under_free_id(propose)
 
-    def _proposal(self, request: Request, command: Change, made: Plan) -> Proposal:
+    def _proposal(
+        self, request: Request, command: Change, verb: Verb, digest: str, options: Mapping[str, str]
+    ) -> Proposal:
         now = self._clock.now()
         return Proposal(
             id=self._new_id("pr"),
-            verb=made.verb,
+            verb=verb,
             cluster=command.cluster,
-            options={"text": request.text},
-            digest=made.digest,
+            options={"text": request.text, **options},
+            digest=digest,
             requester=request.person,
             place=request.place,
             reason=command.reason,

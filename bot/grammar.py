@@ -9,6 +9,7 @@ from itertools import takewhile
 from bot.commands import (
     Approvals,
     Approve,
+    Cancel,
     Change,
     Command,
     Delete,
@@ -92,7 +93,8 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 _EVERY_OPTION = frozenset(option for options in _OPTIONS.values() for option in options)
 _ARGUMENTS = frozenset({*_COMPONENTS, *_EVERY_OPTION, *_TEMPERATURES})
 _ID = re.compile(r"ap-[0-9a-z]{6}")
-_SET = re.compile(r"op-[0-9a-z]{6}")
+_OPERATION = re.compile(r"op-[0-9a-z]{6}")
+"""A snapshot set has the id of the operation that took it."""
 _MARKUP = "*_~()[]<>.,;:"
 """What stands around an id that was copied out of a sentence or a formatted message."""
 
@@ -309,7 +311,7 @@ def _snapshot(line: Line) -> Snapshot:
 
 def _verify(line: Line) -> Verify:
     cluster, found = _cluster(line), _as_id(line.next)
-    if not _SET.fullmatch(found):
+    if not _OPERATION.fullmatch(found):
         return Verify(cluster, None, _free_reason(line))
     line.take(found)
     return Verify(cluster, found, _free_reason(line))
@@ -374,7 +376,7 @@ def _delete(line: Line) -> Delete:
 
 def _restore(line: Line) -> Restore:
     cluster, of = _cluster(line), ""
-    if _SET.fullmatch(_as_id(line.next)):
+    if _OPERATION.fullmatch(_as_id(line.next)):
         of = _as_id(line.next)
         line.take(of)
     elif line.next == KEPT:
@@ -384,6 +386,17 @@ def _restore(line: Line) -> Restore:
 
 def _purge(line: Line) -> Purge:
     return Purge(_cluster(line), _free_reason(line))
+
+
+def _cancel(line: Line) -> Cancel:
+    if line.reason_begins:
+        near = _near_cluster(line)
+        raise NotUnderstood(f"Cancel what? {_instead(line, near) if near else _written(line)}")
+    found = _as_id(line.next)
+    if _OPERATION.fullmatch(found):
+        line.take(found)
+        return Cancel(operation=found, reason=_free_reason(line))
+    return Cancel(cluster=_cluster(line), reason=_free_reason(line))
 
 
 def _approve(line: Line) -> Approve:
@@ -526,6 +539,13 @@ USAGES: tuple[Usage, ...] = (
         ("purge prod because the disks are full",),
         _purge,
     ),
+    Usage(
+        "cancel",
+        "cancel OP|CLUSTER [because REASON]",
+        "Ends what runs where it is: no new step is taken, and what is done and what not is told.",
+        ("cancel prod", "cancel op-7k2m9x because it was the wrong cluster"),
+        _cancel,
+    ),
     Usage("approvals", "approvals", "What waits for a second person.", ("approvals",), _approvals),
     Usage(
         "approve",
@@ -542,7 +562,7 @@ USAGES: tuple[Usage, ...] = (
 """Every command there is: help shows this table, and suggestions come from it."""
 _BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
 _ONE_CLUSTER = frozenset(
-    {"status", "stop", "start", "restart", "snapshot", "snapshots", "verify", "delete", "restore", "purge"}
+    {"status", "stop", "start", "restart", "snapshot", "snapshots", "verify", "delete", "restore", "purge", "cancel"}
 )
 _ONE_APPROVAL = frozenset({"approve", "deny", "withdraw"})
 RESERVED = frozenset({*_BY_NAME, *BECAUSE})

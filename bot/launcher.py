@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from bot.commands import Change
+from bot.cancelling import Cancelling, Interrupter
+from bot.commands import Change, Verify
 from bot.outcome import Begun, Request
 from bot.planning import plan_of
 from bot.planning.known import Known
@@ -25,7 +26,7 @@ LOOKED_WITHIN = 15.0
 T = TypeVar("T")
 
 
-class Starter(Protocol):
+class Starter(Interrupter, Protocol):
     """Whoever runs what was begun."""
 
     def begin(self, operation: Operation) -> None: ...
@@ -39,18 +40,21 @@ class Launcher:
         sites: Mapping[str, Site],
         memory: Memory,
         starter: Starter,
+        cancelling: Cancelling,
         clock: Clock,
         new_id: Callable[[str], str],
     ) -> None:
         self._sites = sites
         self._memory = memory
         self._starter = starter
+        self._cancelling = cancelling
         self._clock = clock
         self._new_id = new_id
 
     async def plan_of(self, change: Change) -> Plan:
-        """Raises Refused and what the cluster port raises."""
-        if running := await self._memory.operations.running_on(change.cluster):
+        """What gives way is in nobody's way: it touches nothing of the cluster. Raises Refused and ClusterError."""
+        running = await self._memory.operations.running_on(change.cluster)
+        if running and (not running.gives_way or isinstance(change, Verify)):
             raise ClusterBusy(change.cluster, running.id)
         site = self._sites[change.cluster]
         try:
@@ -62,7 +66,8 @@ class Launcher:
     async def begin(
         self, request: Request, command: Change, made: Plan, record: Callable[[Operation], Awaitable[Operation]]
     ) -> Begun:
-        """Record it under an id that is free, then let it run."""
+        """Record it under an id that is free, then let it run. Raises Refused."""
+        await self._cancelling.make_way(request, command.cluster, made.verb)
 
         async def recorded() -> Operation:
             return await record(await self._operation(request, command, made))

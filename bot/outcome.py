@@ -71,7 +71,22 @@ class Choice:
     downtime: int | None
 
 
-Outcome = Begun | Asked | Requested | Approved | Renewed | Choice
+@dataclass(frozen=True)
+class Opposed:
+    """Nothing happened yet: what runs takes the cluster the other way, and may be cancelled for what was asked."""
+
+    running: Operation
+    proposal: Proposal
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """No new step of the operation is taken."""
+
+    operation: Operation
+
+
+Outcome = Begun | Asked | Requested | Approved | Renewed | Choice | Opposed | Interrupted
 
 
 class ApprovedNotBegun(Refused):

@@ -48,6 +48,12 @@ class ClusterBusy(Refused):
         self.operation = operation
 
 
+class NotCancellable(Refused):
+    """What was to be cancelled has ended, or has to come to its end."""
+
+    code = "not-cancellable"
+
+
 class NothingFound(Refused):
     """The namespace holds no TML workload, or none that can be read; ``claims`` are those that were one's."""
 
@@ -217,6 +223,10 @@ class LeaseHeld(ClusterError):
 
 class LeaseLost(ClusterError):
     """The Lease was not renewed in time; nothing may be written until it is held again."""
+
+
+class Cancelled(Exception):
+    """The operation was cancelled meanwhile: no new step of it is written down, so none is done."""
 
 
 class Fenced(Exception):

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lifecycle import configuration
@@ -12,6 +12,7 @@ from lifecycle.addresses import addresses, is_waited_for
 from lifecycle.by_hand import by_hand
 from lifecycle.checks import Checked
 from lifecycle.decide import phases_from, way_back
+from lifecycle.decide.cancel import takes_no_step
 from lifecycle.decide.snapshot import taken
 from lifecycle.decide.verify import judged
 from lifecycle.diagnosis import Diagnosis
@@ -124,9 +125,25 @@ class Execution:
         """Go through the phase; None when its end was SEEN."""
         await self._enter(phase)
         try:
+            if takes_no_step(self.operation):
+                return await self._cancelled(phase, watch)
             return None if await self._until_reached(phase, watch) else await self._failed(phase)
         except Stopped as reason:
             return await self._failed(phase, error=str(reason))
+
+    async def _cancelled(self, phase: Phase, watch: Watch) -> Outcome | None:
+        """One look, and no step: None where the goal is SEEN to be reached all the same."""
+        obstacle = None
+        self.observed = self.observed or await watch.next(ONE_LOOK)
+        if self.observed is not None:
+            try:
+                await self._tell_what_is_seen(phase, self.observed)
+            except Stopped as reason:
+                obstacle = str(reason)
+            is_last = phase.name == phases_from(self.operation.goal, self.operation.phase)[-1].name
+            if is_last and obstacle is None and phase.reached(self.operation.goal, self.observed):
+                return None
+        return (await self._account(phase, error=obstacle)).by_cancelling()
 
     async def _save(self, phase: Phase) -> None:
         """What is ready to restore from is recorded as soon as it is, whatever becomes of the rest."""
@@ -253,6 +270,12 @@ class Execution:
         return await self.cluster.diagnose(self.operation.goal.topology, self._missing(phase))
 
     async def _failed(self, phase: Phase, error: str | None = None) -> Outcome:
+        observed = self.observed
+        lines = by_hand(self.operation.goal, observed, phase) if observed else ()
+        return replace(await self._account(phase, error), diagnosis=await self._diagnose(phase), by_hand=lines)
+
+    async def _account(self, phase: Phase, error: str | None) -> Outcome:
+        """What is done and what not, without why."""
         goal, observed = self.operation.goal, self.observed
         missing = self._missing(phase)
         exits = await self.journal.exits(self.operation)
@@ -264,8 +287,6 @@ class Execution:
             exits=exits,
             unseen=unseen_exits(self.operation, exits, observed) if observed else (),
             snapshots=observed.snapshots if observed else (),
-            diagnosis=await self._diagnose(phase),
-            by_hand=by_hand(goal, observed, phase) if observed else (),
             error=error,
         )
 
@@ -302,6 +323,8 @@ class Execution:
         goal = self.operation.goal
         if not configuration.is_due(goal, observed.claims):
             return None
+        if takes_no_step(self.operation):
+            return Checked(Checked.NOT_RUN, "cancelled before it")
         checked = await self.cluster.check(goal.topology)
         is_in_question = bool(configuration.unseen(goal, observed.claims))
         return checked or (Checked(Checked.NO_CHECK) if is_in_question else None)

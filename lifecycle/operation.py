@@ -8,7 +8,7 @@ from functools import cached_property
 
 from lifecycle.checks import Checked
 from lifecycle.diagnosis import Diagnosis, Traffic
-from lifecycle.model import Person, Place, Ref, Step, Target, Verb
+from lifecycle.model import BOT, Person, Place, Ref, Step, Target, Verb
 from lifecycle.observed import Address, Observed, Part, Stream
 from lifecycle.retention import Purging
 from lifecycle.snapshots import Clone, Cutting
@@ -140,6 +140,10 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+WHY_CANCELLED = "cancelled"
+"""The reason of an end for which there is no other."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How an operation ended, as it was seen.
@@ -163,11 +167,17 @@ class Outcome:
     diagnosis: Diagnosis | None = None
     by_hand: tuple[str, ...] = ()
     error: str | None = None
+    cancelled: bool = False
+    """Whether it ended, or turned back, because somebody cancelled it."""
     snapshots: tuple[Snapshot, ...] = ()
     """Those of the set that it takes, as they were seen last."""
     back_up: bool | None = None
     """Whether the way back was SEEN to its end: the cluster that was taken down in vain runs again, what a restore test
     made is gone. None where it was not tried."""
+
+    def by_cancelling(self) -> "Outcome":
+        """The same end, as one that somebody wanted: there is nothing to look for, and nothing to finish by hand."""
+        return replace(self, cancelled=True, diagnosis=None, by_hand=(), error=self.error or WHY_CANCELLED)
 
     def back(self, failed: "Outcome | None", undone: str = "not started again") -> "Outcome":
         """This failure after its way back; ``failed`` says why that did not work (``undone``), None that it did."""
@@ -181,6 +191,15 @@ class Outcome:
             by_hand=failed.by_hand,
             error=f"; {undone}: ".join(text for text in (self.error, failed.error) if text) or None,
         )
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """That it is to take no new step; from when it is recorded on, none is written down."""
+
+    person: Person
+    at: datetime
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -214,6 +233,12 @@ class Operation:
     """Seconds that a phase of this name may take where the configuration says so; else its topology decides."""
     failure: Outcome | None = None
     """Why it failed although it still runs: it is on its way back, bringing up what it took down, or cleaning up."""
+    cancellation: Cancellation | None = None
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether a person who wants the cluster's slot gets it: of a restore test that nobody typed."""
+        return self.verb is Verb.VERIFY and self.requester == BOT
 
     def ended(self, outcome: Outcome) -> Outcome:
         """How it ends with this outcome of its last phase: what made it turn back is what people have to know first."""

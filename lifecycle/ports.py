@@ -173,7 +173,10 @@ class Journal(Protocol):
         """Store when the present phase began; a phase that was entered before keeps its time."""
 
     async def record(self, operation: Operation, steps: Sequence[Step]) -> None:
-        """Write the steps down before they are done; a step that is there already gets one more attempt."""
+        """Write the steps down before they are done; a step that is there already gets one more attempt.
+
+        Raises Cancelled where somebody cancelled the operation and it is not on its way back.
+        """
 
     async def did(self, operation: Operation, results: Sequence[Result]) -> None:
         """Write down what became of them."""
@@ -197,7 +200,10 @@ class Journal(Protocol):
         """This was SEEN of a set's clones; recorded with the set, and told once."""
 
     async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
-        """The phase's end was SEEN, with the capture of this sha256: the row moves on to the phase ``following``."""
+        """The phase's end was SEEN, with the capture of this sha256: the row moves on to the phase ``following``.
+
+        Raises Cancelled as `record` does: what was cancelled before a point of no return does not pass it.
+        """
 
     async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:
         """It has failed, which is not the end: the row moves on to the phase that is its way back."""

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from lifecycle.checks import Checked
 from lifecycle.decide import phases_from, phases_of, way_back
-from lifecycle.errors import ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
-from lifecycle.execution import Execution, Stopped, backoff
+from lifecycle.decide.cancel import takes_no_step
+from lifecycle.errors import Cancelled, ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
+from lifecycle.execution import ONE_LOOK, Execution, Stopped, backoff
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.phase import Phase
 from lifecycle.ports import Clock, Cluster, Journal, Lease
@@ -48,6 +49,8 @@ class Runner:
                     ).through_all_phases()
             except LeaseLost:
                 log.warning("lease lost, taking it up again", extra={"operation": operation.id})
+            except Cancelled:
+                log.info("cancelled, taking it up to end it", extra={"operation": operation.id})
             except LeaseHeld as held:
                 operation = await self.journal.current(operation)
                 if held.holder != operation.executor:
@@ -55,7 +58,7 @@ class Runner:
                 # whoever holds it carries this very operation out: wait for its end, or for its own
             except (Stopped, ClusterError) as reason:
                 operation = await self._latest(operation)
-                if isinstance(reason, Retryable) and not self._expired(operation, since):
+                if isinstance(reason, Retryable) and self._may_try_again(operation, since):
                     refusals += 1
                     await asyncio.sleep(backoff(refusals, reason.after or 0.0))
                     continue
@@ -89,6 +92,12 @@ class Runner:
         """
         return self.clock.now() >= (operation.phase_begun_at or since) + _phase(operation).time_for(operation)
 
+    def _may_try_again(self, operation: Operation, since: datetime) -> bool:
+        """Of what is cancelled only for as long as a true account is worth waiting for."""
+        if takes_no_step(operation) and operation.cancellation:
+            return self.clock.now() < operation.cancellation.at + timedelta(seconds=ONE_LOOK)
+        return not self._expired(operation, since)
+
     async def _given_up(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
         """End it, or go on with its way back where there is one."""
         if back := way_back(operation.goal, _phase(operation)):
@@ -103,12 +112,11 @@ class Runner:
     async def _failure(self, operation: Operation, cluster: Cluster, reason: str) -> Outcome:
         """Without a picture: what is done and what not is not known here, and nothing is claimed."""
         refs = [str(workload.ref) for workload in operation.goal.scope]
-        return Outcome(
-            state=State.FAILED,
-            exits=await self.journal.exits(operation),
-            diagnosis=await cluster.diagnose(operation.goal.topology, refs),
-            error=reason,
-        )
+        exits = await self.journal.exits(operation)
+        if takes_no_step(operation):
+            return Outcome(State.FAILED, exits=exits, error=reason).by_cancelling()
+        diagnosis = await cluster.diagnose(operation.goal.topology, refs)
+        return Outcome(State.FAILED, exits=exits, diagnosis=diagnosis, error=reason)
 
     async def follow_up(self, operation: Operation, cluster: Cluster) -> None:
         """Watch a failed operation's goal a while longer and say so when it is reached after all."""

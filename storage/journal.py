@@ -11,8 +11,9 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lifecycle.checks import Checked
+from lifecycle.decide.cancel import takes_no_step
 from lifecycle.diagnosis import Diagnosis
-from lifecycle.errors import Fenced
+from lifecycle.errors import Cancelled, Fenced
 from lifecycle.model import Step
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.plain import canonical, to_plain
@@ -99,6 +100,7 @@ class DatabaseJournal:
         if not steps:
             return
         async with self._writing(operation) as page:
+            await _require_wanted(page)
             await self._set(page, waves=operations.c.waves + 1)
             wave = await page.connection.scalar(select(operations.c.waves).where(operations.c.id == operation.id))
             entries = [await self._step(page, step, wave or 0) for step in steps]
@@ -180,6 +182,7 @@ class DatabaseJournal:
     async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
         """By compare-and-swap on the phase, too: it moves on once."""
         async with self._writing(operation) as page:
+            await _require_wanted(page)
             await self._set(page, operations.c.phase == operation.phase, phase=following, phase_begun_at=None)
             seen = {"capture": capture} if capture else {}
             await page.told("passed", {"phase": operation.phase, "following": following} | seen)
@@ -248,6 +251,11 @@ class DatabaseJournal:
         statement = update(operations).where(*held, *only_if).values(**columns)
         if not (await page.connection.execute(statement)).rowcount:
             raise _fenced(page.operation)
+
+
+async def _require_wanted(page: _Page) -> None:
+    if takes_no_step(await read_in(page.connection, page.operation.id)):
+        raise Cancelled(f"{page.operation.id} was cancelled")
 
 
 async def _result_of(page: _Page, step: Step) -> str | None:

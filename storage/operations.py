@@ -7,16 +7,17 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lifecycle.configuration import CHECKED, is_missed
 from lifecycle.decide import in_place, remove
+from lifecycle.decide.cancel import refuse
 from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import ClusterBusy
 from lifecycle.model import Action, Kind, Person, Place, Ref, Step, Target, Verb
-from lifecycle.operation import Attempt, Goal, Operation, Outcome, State
+from lifecycle.operation import Attempt, Cancellation, Goal, Operation, Outcome, State
 from lifecycle.plain import canonical, from_plain, to_plain
 from lifecycle.plan import Plan
 from lifecycle.ports import Clock
@@ -62,6 +63,22 @@ class Operations:
     async def get(self, operation_id: str) -> Operation | None:
         """The operation, running or ended."""
         return await self._first(select(operations).where(operations.c.id == operation_id))
+
+    async def cancel(self, operation_id: str, person: Person, place: Place, reason: str = "") -> Operation:
+        """From here on no step of it is recorded, so none is done, but those of its way back.
+
+        Raises NotCancellable; ``operation_id`` has to exist.
+        """
+        async with self._database.transaction() as connection:
+            at = await moment(connection, self._clock)
+            operation = await read_in(connection, operation_id)
+            refuse(operation)
+            asked = {"cancelled_by_team": person.team, "cancelled_by_user": person.user, "cancel_reason": reason}
+            statement = update(operations).where(operations.c.id == operation_id)
+            await connection.execute(statement.values(**asked, cancelled_at=stored(at)))
+            data = {"phase": operation.phase, "reason": reason}
+            await tell(connection, Entry("cancelled", person, operation.cluster, operation_id, place, data), at)
+            return await read_in(connection, operation_id)
 
     async def unfinished(self) -> tuple[Operation, ...]:
         """What has to be taken up, oldest first."""
@@ -354,4 +371,12 @@ def operation_of(row: Row[Any]) -> Operation:
         expected=row.expected,
         limits=json.loads(row.phase_limits),
         failure=None if row.failure is None else from_plain(Outcome, json.loads(row.failure)),
+        cancellation=_cancellation(row),
     )
+
+
+def _cancellation(row: Row[Any]) -> Cancellation | None:
+    if row.cancelled_at is None:
+        return None
+    person = Person(row.cancelled_by_team, row.cancelled_by_user)
+    return Cancellation(person, moment_of(row.cancelled_at), row.cancel_reason)

@@ -54,6 +54,10 @@ operations = Table(
     Column("expected", Integer),
     Column("phase_limits", Text, nullable=False, server_default=text("'{}'")),  # seconds by phase
     Column("failure", Text),  # why it failed, while it brings back up what it took down
+    Column("cancelled_at", BigInteger),  # from here on no step is recorded but those of the way back
+    Column("cancelled_by_team", Text),
+    Column("cancelled_by_user", Text),
+    Column("cancel_reason", Text, nullable=False, server_default=text("''")),
     CheckConstraint("state IN ('running', 'done', 'failed')", name="operations_state"),
     CheckConstraint("(state = 'running') = (ended_at IS NULL)", name="operations_ended"),
     CheckConstraint("(state = 'running') = (outcome IS NULL)", name="operations_outcome"),

@@ -21,7 +21,7 @@ from bot.views.blocks import (
     section,
 )
 from bot.views.configuration import verdict
-from bot.views.ending import diagnosis_blocks
+from bot.views.ending import CANCELLED_SIGN, diagnosis_blocks, is_cancelled
 from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import DOING, duration, listed, mention, part_of, when
 from lifecycle.decide.delete import REMOVING
@@ -100,6 +100,27 @@ def begun(operation: Operation) -> Message:
     text = f"{DOING[operation.verb]} {operation.cluster} ({operation.id})"
     where = f"Follow it in <#{operation.place.channel}>."
     return message(text, [section(f":arrow_forward: *{escape(text)}*\n{where}")])
+
+
+def interrupted(operation: Operation) -> Message:
+    """Acknowledged: from here on no step is recorded, and so none is done."""
+    text = f"Cancelled {operation.id}: no new step is taken"
+    where = f"Its thread in <#{operation.place.channel}> tells what is done and what not."
+    return message(text, [section(f"{CANCELLED_SIGN} *{escape(text)}*\n{where}")])
+
+
+def opposed(running: Operation, proposal: Proposal) -> Message:
+    """What runs takes the cluster the other way."""
+    text = f"{proposal.cluster} is busy: {running.id} is {DOING[running.verb].lower()} it"
+    since = f"{mention(running.requester)} asked for that, {when(running.begun_at)}."
+    yes = f"Cancel it and {proposal.verb.words} instead"
+    return message(
+        text,
+        [
+            section(f":hourglass_flowing_sand: *{escape(text)}.*\n{since}"),
+            actions(button(yes, "instead", proposal.id, "danger"), button("Leave it", "dismiss", proposal.id)),
+        ],
+    )
 
 
 def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
@@ -187,7 +208,8 @@ def _outcome(operation: Operation) -> str:
 
 
 def _verdict(operation: Operation) -> str:
-    return ", ".join(filter(None, [VERDICT[operation.state], verdict(operation)]))
+    word = "cancelled" if is_cancelled(operation) else VERDICT[operation.state]
+    return ", ".join(filter(None, [word, verdict(operation)]))
 
 
 def status(cluster: str, seen: Status, link: str | None) -> Message:
@@ -272,11 +294,12 @@ def history(cluster: str | None, rows: Sequence[tuple[Operation, str | None]]) -
 
 def _row(operation: Operation, link: str | None) -> str:
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
+    mark = CANCELLED_SIGN if is_cancelled(operation) else symbol[operation.state]
     name = f"<{link}|{operation.id}>" if link else operation.id
     took = f" in {duration(operation.ended_at - operation.begun_at)}" if operation.ended_at else ""
     because = f": {quoted(operation.reason)}" if operation.reason else ""
     return (
-        f"{symbol[operation.state]} {when(operation.begun_at)} {mention(operation.requester)} *{operation.verb.words} "
+        f"{mark} {when(operation.begun_at)} {mention(operation.requester)} *{operation.verb.words} "
         f"{escape(operation.cluster)}* {_verdict(operation)}{took} ({name}){because}"
     )
 

@@ -96,6 +96,12 @@ def button(text: str, action: str, value: str, style: str | None = None) -> Bloc
     return {**made, "style": style} if style else made
 
 
+def asking_first(made: Block, title: str, question: str, yes: str, no: str) -> Block:
+    """The button with a dialog in front of it: for what is pressed among messages that everybody reads."""
+    texts = {"title": title, "text": question, "confirm": yes, "deny": no}
+    return {**made, "confirm": {name: {"type": "plain_text", "text": text} for name, text in texts.items()}}
+
+
 def actions(*buttons: Block) -> Block:
     return {"type": "actions", "elements": list(buttons)}
 

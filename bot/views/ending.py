@@ -14,13 +14,25 @@ from lifecycle.decide import BACK, remove
 from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
 from lifecycle.diagnosis import Diagnosis, Traffic
 from lifecycle.model import KILLED, Verb
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.operation import WHY_CANCELLED, Operation, Outcome, State
 from lifecycle.workloads import Exit
 
 NOTES = 4
 """Diagnosis findings shown in full; the rest is counted."""
 LOG_LINES = 20
 """Of a finding's log, the last: where it broke."""
+
+
+CANCELLED_SIGN = ":no_entry_sign:"
+
+
+BACK_BY = {Verb.STOP: Verb.START, Verb.START: Verb.STOP}
+"""What takes back a part of it."""
+
+
+def is_cancelled(operation: Operation) -> bool:
+    """Whether it ended because somebody cancelled it: it may have reached its goal, or failed, all the same."""
+    return operation.outcome is not None and operation.outcome.cancelled
 
 
 def what(operation: Operation) -> str:
@@ -161,8 +173,8 @@ def _traffic_lines(traffic: Traffic | None) -> list[str]:
 
 
 def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
-    lines = [f":x: *{escape(what(operation))}: the {operation.verb.words} failed*"]
-    if outcome.error:
+    lines = [_verdict(operation)]
+    if outcome.error and outcome.error != WHY_CANCELLED:
         lines.append(quoted(outcome.error))
     if outcome.done or outcome.missing:
         lines.append(f"done: {listed(object_labels(operation.goal, outcome.done))}")
@@ -174,6 +186,12 @@ def _failed(operation: Operation, outcome: Outcome) -> list[Block]:
         section(f"*Go on with*\n{_go_on(operation)}\n`/tml status {escape(operation.cluster)}` looks again"),
         *_by_hand(operation, outcome),
     ]
+
+
+def _verdict(operation: Operation) -> str:
+    if is_cancelled(operation):
+        return f"{CANCELLED_SIGN} *{escape(what(operation))}: the {operation.verb.words} was cancelled*"
+    return f":x: *{escape(what(operation))}: the {operation.verb.words} failed*"
 
 
 def _left_as(operation: Operation, outcome: Outcome) -> str:
@@ -188,8 +206,11 @@ def _left_as(operation: Operation, outcome: Outcome) -> str:
 
 
 def _go_on(operation: Operation) -> str:
+    if is_cancelled(operation) and operation.verb in BACK_BY:
+        back = f"`/tml {BACK_BY[operation.verb]} {escape(operation.cluster)}` takes back what was done"
+        return f"{back}\n`/tml {_command(operation)}` goes on from here"
     if operation.verb is Verb.REMOVE:
-        return removals.go_on(operation, _command(operation))
+        return removals.go_on(operation, _command(operation), _mended(operation))
     if operation.verb is Verb.VERIFY:
         return verification.go_on(operation)
     if operation.verb is Verb.DELETE and operation.phase in REMOVING:
@@ -197,17 +218,23 @@ def _go_on(operation: Operation) -> str:
         waits = "or leave it deleted: a claim that is Terminating goes by itself when nothing mounts it any more"
         return f"{back}\n{waits}" if operation.phase == CLAIMS_REMOVED.name else back
     if operation.verb is Verb.DELETE:
-        again = f"`/tml {_command(operation)}` once the cause is mended: it asks for a new approval"
+        again = f"`/tml {_command(operation)}`{_mended(operation)}: it asks for a new approval"
         start = f"`/tml start {escape(operation.cluster)}` starts it\n"
         return f"{start if operation.outcome and operation.outcome.back_up is False else ''}{again}"
     if operation.verb is Verb.RESTORE_IN_PLACE and operation.phase != "up":
-        again = f"`/tml {_command(operation)}` once the cause is mended: it asks for a new approval"
+        again = f"`/tml {_command(operation)}`{_mended(operation)}: it asks for a new approval"
         return "\n".join([again, *snapshots.way_back(operation)])
+    if operation.verb is Verb.RESTORE_IN_PLACE:
+        return f"`/tml start {escape(operation.cluster)}` starts what is not up: every claim is made of the set"
     if operation.verb is Verb.SNAPSHOT:
         start = f"`/tml start {escape(operation.cluster)}` starts what is not up\n"
         is_down = operation.phase in ("up", BACK.name) and not (operation.outcome and operation.outcome.back_up)
-        return f"{start if is_down else ''}`/tml {_command(operation)}` once the cause is mended: it takes a new set"
-    return f"`/tml {_command(operation)}` once the cause is mended: it goes on from here"
+        return f"{start if is_down else ''}`/tml {_command(operation)}`{_mended(operation)}: it takes a new set"
+    return f"`/tml {_command(operation)}`{_mended(operation)}: it goes on from here"
+
+
+def _mended(operation: Operation) -> str:
+    return "" if is_cancelled(operation) else " once the cause is mended"
 
 
 def _command(operation: Operation) -> str:

@@ -3,11 +3,24 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bot.views.blocks import Message, context, escape, message, paragraph, quoted, section
+from bot.views.blocks import (
+    Block,
+    Message,
+    actions,
+    asking_first,
+    button,
+    context,
+    escape,
+    message,
+    paragraph,
+    quoted,
+    section,
+)
 from bot.views.configuration import verdict
-from bot.views.ending import reason_of, what
+from bot.views.ending import CANCELLED_SIGN, is_cancelled, reason_of, what
 from bot.views.words import DOING, DONE, PHASES, REACHED, duration, mention, when
 from lifecycle.decide import BACK, phases_from, phases_of
+from lifecycle.decide.cancel import reason_against
 from lifecycle.model import Kind, Ref, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.phase import Phase
@@ -18,15 +31,27 @@ def headline(operation: Operation) -> str:
     """Verdict, cluster and reason: what a phone shows first."""
     match operation.state:
         case State.RUNNING:
-            lead = f"{DOING[operation.verb]} {what(operation)}"
+            lead = _running(operation)
         case State.DONE:
             lead = ", ".join(filter(None, [f"{DONE[operation.verb]} {what(operation)}", verdict(operation)]))
         case State.FAILED:
-            lead = f"FAILED to {operation.verb.words} {what(operation)}"
+            lead = _unreached(operation)
     return f"{lead}: {_why(operation)}" if _why(operation) else lead
 
 
+def _running(operation: Operation) -> str:
+    doing = f"{DOING[operation.verb]} {what(operation)}"
+    return f"Cancelled: {doing[0].lower()}{doing[1:]}" if operation.cancellation else doing
+
+
+def _unreached(operation: Operation) -> str:
+    lead = "CANCELLED before it could" if is_cancelled(operation) else "FAILED to"
+    return f"{lead} {operation.verb.words} {what(operation)}"
+
+
 def _why(operation: Operation) -> str:
+    if operation.cancellation and is_cancelled(operation):
+        return operation.cancellation.reason
     if operation.outcome and operation.state is State.FAILED:
         return reason_of(operation.outcome)
     return operation.reason
@@ -36,13 +61,37 @@ def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
     """The one message that changes while the operation runs."""
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
     mark = ":warning:" if verdict(operation) else symbol[operation.state]
-    lines = [f"{mark} *{escape(_title(operation))}*", _asked(operation)]
-    if operation.state is State.FAILED:
+    if is_cancelled(operation):
+        mark = CANCELLED_SIGN
+    lines = [f"{mark} *{escape(_title(operation))}*", _asked(operation), *_cancelled(operation)]
+    if operation.state is State.FAILED and not is_cancelled(operation):
         lines.append(f":mag: {quoted(_why(operation))}")
     return message(
         headline(operation),
-        [*paragraph(lines), *paragraph(_progress(operation, entries)), context(_footer(operation))],
+        [
+            *paragraph(lines),
+            *paragraph(_progress(operation, entries)),
+            context(_footer(operation)),
+            *_way_out(operation),
+        ],
     )
+
+
+def _cancelled(operation: Operation) -> list[str]:
+    if operation.cancellation is None:
+        return []
+    because = f", because {quoted(operation.cancellation.reason)}" if operation.cancellation.reason else ""
+    return [f"{CANCELLED_SIGN} {mention(operation.cancellation.person)} cancelled it{because}"]
+
+
+def _way_out(operation: Operation) -> list[Block]:
+    """The button that cancels, while that can be."""
+    if reason_against(operation):
+        return []
+    question = (
+        f"{DOING[operation.verb]} {operation.cluster} ends where it is. The thread tells what is done and what not."
+    )
+    return [actions(asking_first(button("Cancel", "cancel", operation.id), "Cancel it?", question, "Cancel it", "No"))]
 
 
 def bare(operation: Operation) -> Message:
@@ -54,12 +103,12 @@ def bare(operation: Operation) -> Message:
 
 def _title(operation: Operation) -> str:
     if operation.state is State.RUNNING:
-        return f"{DOING[operation.verb]} {what(operation)}"
+        return _running(operation)
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
     if operation.state is State.DONE:
         done = f"{DONE[operation.verb]} {what(operation)} in {took}"
         return ": ".join(filter(None, [done, verdict(operation)]))
-    return f"FAILED to {operation.verb.words} {what(operation)} after {took}"
+    return f"{_unreached(operation)} after {took}"
 
 
 def _asked(operation: Operation) -> str:
@@ -110,7 +159,10 @@ def _back(operation: Operation) -> list[str]:
         return []
     words = PHASES["clean" if operation.verb is Verb.VERIFY else BACK.name]
     if operation.outcome is None:
-        return [f":x: {quoted(reason_of(operation.failure))}", f":hourglass_flowing_sand: {words}"]
+        return [
+            f"{CANCELLED_SIGN if operation.failure.cancelled else ':x:'} {quoted(reason_of(operation.failure))}",
+            f":hourglass_flowing_sand: {words}",
+        ]
     return [f"{':white_check_mark:' if operation.outcome.back_up else ':x:'} {words}"]
 
 

@@ -1,6 +1,6 @@
 """What came of a command, as its answer."""
 
-from bot.outcome import Approved, Asked, Begun, Choice, Outcome, Renewed, Requested
+from bot.outcome import Approved, Asked, Begun, Choice, Interrupted, Opposed, Outcome, Renewed, Requested
 from bot.views import answers, approval, snapshots
 from bot.views.blocks import Message
 
@@ -17,5 +17,9 @@ def told(outcome: Outcome) -> Message:
             return answers.begun(operation)
         case Asked(proposal, plan, changed):
             return answers.card(proposal, plan, changed=changed)
+        case Opposed(running, proposal):
+            return answers.opposed(running, proposal)
+        case Interrupted(operation):
+            return answers.interrupted(operation)
         case Choice(hot, cold, downtime):
             return snapshots.choice((hot.proposal, hot.plan), (cold.proposal, cold.plan), downtime)

@@ -97,12 +97,12 @@ def _counted(names: Sequence[str]) -> list[str]:
     return [f"{kinds.count(kind)} {kind}{'s' if kinds.count(kind) > 1 else ''}" for kind in dict.fromkeys(kinds)]
 
 
-def go_on(operation: Operation, command: str) -> str:
-    """What to type after one that failed."""
+def go_on(operation: Operation, command: str, mended: str) -> str:
+    """What to type after one that did not come to its end; ``mended``: what has to be done before it is typed again."""
     start = f"`/tml start {escape(operation.cluster)}`"
     if operation.phase in REMOVING:
         return f"{start} brings back what was removed, and runs it"
-    again = f"`/tml {command}` once the cause is mended"
+    again = f"`/tml {command}`{mended}"
     is_down = operation.outcome is not None and operation.outcome.back_up is False
     return f"{start} starts it\n{again}" if is_down else again
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from bot.views import snapshots, verification
 from bot.views.blocks import SECTION_LIMIT, Block, Message, context, escape, message, paragraph, quoted, section
-from bot.views.ending import diagnosis_blocks, diagnosis_of, exit_line, finished, reason_of
+from bot.views.ending import CANCELLED_SIGN, diagnosis_blocks, diagnosis_of, exit_line, finished, reason_of
 from bot.views.operation import headline, stepped
 from bot.views.plan import cautions, waves
-from bot.views.words import ARRIVED, PHASES, REACHED, duration, listed, object_label, object_labels
+from bot.views.words import ARRIVED, PHASES, REACHED, duration, listed, mention, object_label, object_labels
 from lifecycle.model import Action, Kind, Verb
 from lifecycle.operation import Operation, Outcome
 from lifecycle.plain import from_plain
@@ -143,8 +143,19 @@ def _turned_back(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     if operation.verb is Verb.VERIFY:
         return [*verification.turned_back(reason_of(failure)), *diagnosis_blocks(diagnosis_of(failure))]
     what = "saved" if operation.verb is Verb.SNAPSHOT else REACHED[operation.verb]
-    lead = f":x: *{escape(operation.cluster)} is not {what}, and nothing was removed.* It is started again first"
+    sign = CANCELLED_SIGN if failure.cancelled else ":x:"
+    lead = f"{sign} *{escape(operation.cluster)} is not {what}, and nothing was removed.* It is started again first"
     return [section(f"{lead}; then more.\n{quoted(reason_of(failure))}"), *diagnosis_blocks(diagnosis_of(failure))]
+
+
+def _cancelled(operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    assert operation.cancellation
+    because = f", because {quoted(data['reason'])}" if data["reason"] else ""
+    return [
+        section(
+            f"{CANCELLED_SIGN} *{mention(operation.cancellation.person)} cancelled it*{because}. No new step is taken"
+        )
+    ]
 
 
 def _exit(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
@@ -179,6 +190,7 @@ TELLERS: dict[str, Teller] = {
     "snapshot-set": _snapshot_set,
     "verified": _verified,
     "exit": _exit,
+    "cancelled": _cancelled,
     "slow": _slow,
     "finished": finished,
     "late": _late_told,

@@ -22,6 +22,7 @@ EMOJI = {
     "information_source": "ℹ️",
     "mag": "🔍",
     "no_entry": "⛔",
+    "no_entry_sign": "🚫",
     "white_circle": "⚪",
     "bell": "🔔",
     "camera_with_flash": "📸",

@@ -1,7 +1,7 @@
 """The desk behind Bolt, a real database and the workspace, as one test has them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -91,12 +91,18 @@ class Door(FakeCluster):
 
 @dataclass
 class Starter:
-    """Runs nothing: what is begun stays running."""
+    """Runs nothing: what is begun stays running, and what is cancelled ends at once where ``ends`` says how."""
 
     begun: list[Operation] = field(default_factory=list)
+    interrupted: list[str] = field(default_factory=list)
+    ends: Callable[[Operation], Coroutine[Any, Any, None]] | None = None
 
     def begin(self, operation: Operation) -> None:
         self.begun.append(operation)
+
+    def interrupt(self, operation: Operation) -> asyncio.Task[None]:
+        self.interrupted.append(operation.id)
+        return asyncio.create_task(self.ends(operation) if self.ends else asyncio.sleep(0))
 
 
 @dataclass

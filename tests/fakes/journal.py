@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from lifecycle.checks import Checked
+from lifecycle.decide.cancel import refuse, takes_no_step
 from lifecycle.diagnosis import Diagnosis
-from lifecycle.errors import Fenced
-from lifecycle.model import Step
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.errors import Cancelled, Fenced
+from lifecycle.model import Person, Step
+from lifecycle.operation import Cancellation, Operation, Outcome, State
 from lifecycle.ports import Clock, Result
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.verification import Verification
@@ -43,6 +44,10 @@ class MemoryJournal:
             raise Fenced(f"{operation.id} is no longer this executor's")
         return row
 
+    def _require_wanted(self, row: Operation) -> None:
+        if takes_no_step(row):
+            raise Cancelled(row.id)
+
     def _commit(self, row: Operation) -> Operation:
         self.rows[row.id] = row
         if self.crash_after is not None:
@@ -50,6 +55,12 @@ class MemoryJournal:
             if self.crash_after < 0:
                 raise Crash
         return row
+
+    def cancel(self, identity: str, person: Person, reason: str = "") -> None:
+        """Raises NotCancellable."""
+        refuse(self.rows[identity])
+        made = Cancellation(person, self.clock.now(), reason)
+        self.rows[identity] = replace(self.rows[identity], cancellation=made)
 
     async def take(self, operation: Operation, executor: str, epoch: int) -> Operation:
         assert epoch > operation.epoch
@@ -67,6 +78,7 @@ class MemoryJournal:
 
     async def record(self, operation: Operation, steps: Sequence[Step]) -> None:
         row = self._held(operation)
+        self._require_wanted(row)
         self.steps += steps
         self._commit(row)
 
@@ -102,6 +114,7 @@ class MemoryJournal:
 
     async def passed(self, operation: Operation, following: str, capture: str = "") -> Operation:
         row = self._held(operation)
+        self._require_wanted(row)
         assert row.phase == operation.phase
         return self._commit(replace(row, phase=following, phase_begun_at=None))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.access import Role, Undecided
+from bot.cancelling import StillEnding
 from bot.outcome import ApprovedNotBegun, Overtaken
 from bot.overview import Hidden
 from bot.views import answers, kept, operation, removals, thread
@@ -16,7 +17,7 @@ from lifecycle.checks import Checked
 from lifecycle.diagnosis import Diagnosis, Traffic
 from lifecycle.model import Kind, Ref, Verb
 from lifecycle.observed import Address
-from lifecycle.operation import Operation, Outcome, State
+from lifecycle.operation import Cancellation, Operation, Outcome, State
 from lifecycle.verification import Leftover
 from lifecycle.volumes import Claim
 from lifecycle.workloads import Exit
@@ -39,6 +40,7 @@ def views(world: World) -> Iterator[tuple[str, Message]]:
     yield from plan_views(world)
     yield from removal_views(world)
     yield from answer_views(world)
+    yield from cancel_views(world)
 
 
 def plan_views(world: World) -> Iterator[tuple[str, Message]]:
@@ -106,6 +108,25 @@ def operation_views(world: World) -> Iterator[tuple[str, Message]]:
     for back_up in (True, False, None):
         ended = replace(world.failed(Verb.VERIFY, error=world.word, back_up=back_up), phase="clean")
         yield "FAILED to verify prod", thread.thread(ended, [recorded(9, "finished", {})]) or {}
+
+
+def cancel_views(world: World) -> Iterator[tuple[str, Message]]:
+    by = Cancellation(values.ALICE, values.NOW, world.word)
+    for verb in Verb:
+        for cancellation in (by, replace(by, reason="")):
+            running = replace(world.operation(verb), cancellation=cancellation)
+            going_back = replace(running, failure=Outcome(State.FAILED).by_cancelling())
+            for one in (running, going_back):
+                yield f"Cancelled: {operation.DOING[verb]}".lower(), operation.live(one, world.entries(one))
+            ended = replace(world.failed(verb, error=world.word, cancelled=True), cancellation=cancellation)
+            told = [recorded(8, "cancelled", {"reason": cancellation.reason}), recorded(9, "finished", {})]
+            lead = f"CANCELLED before it could {verb.words} prod"
+            yield lead, operation.live(ended, [])
+            yield lead, thread.thread(ended, told) or {}
+            too_late = replace(world.done(verb), cancellation=cancellation)
+            yield f"{operation.DONE[verb]} prod", operation.live(too_late, world.entries(too_late))
+        yield "cancelled op-", answers.interrupted(world.operation(verb))
+        yield "prod is busy", answers.opposed(world.operation(verb), world.proposal(verb))
 
 
 def outcomes(world: World) -> Iterator[tuple[str, Operation]]:
@@ -201,7 +222,7 @@ def every_refusal(world: World) -> list[errors.Refused]:
     said = [
         errors.NothingFound, errors.CountsUnknown, errors.Unsafe, errors.MissingRights, errors.NotAllowed,
         errors.NotUnderstood, Undecided, errors.AlreadyThere, errors.Refused,
-        errors.NothingToPurge, errors.PurgeVoid, NoSuchSet,
+        errors.NothingToPurge, errors.PurgeVoid, errors.NotCancellable, NoSuchSet,
     ]  # fmt: skip
     return [
         *(kind(f"No: {world.word}") for kind in said),
@@ -209,6 +230,8 @@ def every_refusal(world: World) -> list[errors.Refused]:
         errors.AlreadyRunning("prod is already running", world.operation(Verb.START)),
         errors.ClusterBusy("prod", "op-000001"),
         errors.ClusterBusy("prod"),
+        StillEnding(world.operation(Verb.VERIFY)),
+        StillEnding(world.operation(Verb.STOP)),
         proposals.NoSuchProposal(world.word),
         proposals.NotYours(proposal),
         proposals.ProposalExpired(proposal),

@@ -26,16 +26,19 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 import sandbox
 from bot import terminal
 from bot.access import Access
+from bot.cancelling import Slots
 from bot.desk import Desk
 from bot.directory import SlackDirectory
 from bot.executor import Executor
 from bot.gate import Gate
 from bot.health import serving_health
 from bot.keeping import Housekeeper, Keeper
+from bot.launcher import Launcher
 from bot.listeners import register
 from bot.logs import configure_logging, silence_logging
 from bot.notices import Notices
 from bot.projector import Pace, Projector, permalink
+from bot.restore_tests import RestoreTests
 from bot.schedule import LOOK, housekeeping, scheduling
 from bot.settings import ClusterSettings, Settings, SettingsError, load_settings, settings_digest
 from bot.sites import Site
@@ -137,12 +140,15 @@ async def serving(
         await memory.audit.record(Entry("started", data=start))
         await executor.take_up()
         fresh = partial(_fresh_id, random.SystemRandom())
+        slots = Slots(memory.operations, executor)
+        launcher = Launcher(sites, memory, executor, slots, clock, fresh)
         housekeeper = _housekeeper(sites, memory, executor, fresh)
-        await stack.enter_async_context(housekeeping(housekeeper, timing.look))
+        restore_tests = RestoreTests(sites, memory, launcher)
+        await stack.enter_async_context(housekeeping(housekeeper, restore_tests, timing.look))
         await asyncio.gather(*(_warm_up(name, site) for name, site in sites.items()))
         who = await _identity(client)
         access = Access(directory, who["team_id"], who.get("enterprise_id"))
-        gate = Gate(sites, access, memory, notices=notices, starter=executor, clock=clock, new_id=fresh)
+        gate = Gate(sites, access, memory, slots=slots, launcher=launcher, notices=notices, clock=clock, new_id=fresh)
         desk = Desk(sites, gate, access, memory, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
         yield Service(port)

@@ -41,40 +41,20 @@ class StillEnding(Refused):
         super().__init__(f"{ending.id} is cancelled, and {what}. Ask again when its thread says that it has ended.")
 
 
-class Cancelling:
-    """Records that an operation is cancelled, and lets whoever runs it look at that at once."""
+class Slots:
+    """Ends what has a cluster's slot: recorded first, then whoever runs it is made to look at that at once."""
 
-    def __init__(
-        self, sites: Mapping[str, Site], access: Access, operations: Operations, interrupter: Interrupter
-    ) -> None:
-        self._sites = sites
-        self._access = access
+    def __init__(self, operations: Operations, interrupter: Interrupter) -> None:
         self._operations = operations
         self._interrupter = interrupter
 
-    async def cancel(self, request: Request, command: Cancel) -> Operation:
-        """As it is recorded: from here on it takes no new step. Raises Refused; then nothing changed."""
-        operation = await self._meant(command)
-        await self._access.require(request.person, self._sites[operation.cluster].settings, Role.OPERATOR)
-        cancelled = await self._operations.cancel(operation.id, request.person, request.place, command.reason)
+    async def cancel(self, identity: str, person: Person, place: Place, reason: str) -> Operation:
+        """From here on it takes no new step. Raises NotCancellable; then nothing changed."""
+        cancelled = await self._operations.cancel(identity, person, place, reason)
         self._interrupter.interrupt(cancelled)
         return cancelled
 
-    async def _meant(self, command: Cancel) -> Operation:
-        if command.cluster is not None:
-            return await self._running_on(command.cluster)
-        found = await self._operations.get(command.operation or "")
-        if found is None or found.cluster not in self._sites:
-            raise NotUnderstood(f"There is no operation {command.operation} here. `/tml list` names what runs.")
-        return found
-
-    async def _running_on(self, cluster: str) -> Operation:
-        running = await self._operations.running_on(cluster)
-        if running is None:
-            raise NotCancellable(f"Nothing is running on {cluster}: there is nothing to cancel.")
-        return running
-
-    async def overrule(self, person: Person, place: Place, identity: str, reason: str) -> None:
+    async def overrule(self, identity: str, person: Person, place: Place, reason: str) -> None:
         """Cancel it and see it end; one that has ended by itself is out of the way, too.
 
         Raises NotCancellable, and StillEnding where it takes longer.
@@ -93,7 +73,37 @@ class Cancelling:
         running = await self._operations.running_on(cluster)
         if running is None or not running.gives_way or verb is Verb.VERIFY:
             return
-        await self.overrule(request.person, request.place, running.id, f"gives way to a {verb.words}")
+        await self.overrule(running.id, request.person, request.place, f"gives way to a {verb.words}")
+
+
+class Cancelling:
+    """Who may cancel what."""
+
+    def __init__(self, sites: Mapping[str, Site], access: Access, operations: Operations, slots: Slots) -> None:
+        self._sites = sites
+        self._access = access
+        self._operations = operations
+        self._slots = slots
+
+    async def cancel(self, request: Request, command: Cancel) -> Operation:
+        """As it is recorded. Raises Refused; then nothing changed."""
+        operation = await self._meant(command)
+        await self._access.require(request.person, self._sites[operation.cluster].settings, Role.OPERATOR)
+        return await self._slots.cancel(operation.id, request.person, request.place, command.reason)
+
+    async def _meant(self, command: Cancel) -> Operation:
+        if command.cluster is not None:
+            return await self._running_on(command.cluster)
+        found = await self._operations.get(command.operation or "")
+        if found is None or found.cluster not in self._sites:
+            raise NotUnderstood(f"There is no operation {command.operation} here. `/tml list` names what runs.")
+        return found
+
+    async def _running_on(self, cluster: str) -> Operation:
+        running = await self._operations.running_on(cluster)
+        if running is None:
+            raise NotCancellable(f"Nothing is running on {cluster}: there is nothing to cancel.")
+        return running
 
 
 def is_opposite(running: Operation, command: Change) -> bool:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bot.access import Access, Role
-from bot.cancelling import Cancelling, is_opposite
+from bot.cancelling import Cancelling, Slots, is_opposite
 from bot.commands import Change, Snapshot, Start
 from bot.consent import Consent, Notifier
 from bot.grammar import parse
-from bot.launcher import Launcher, Starter, under_free_id
+from bot.launcher import Launcher, under_free_id
 from bot.outcome import Asked, Begun, Choice, Opposed, Request, Requested
 from bot.sites import Site
 from lifecycle.approval import NEEDS_APPROVAL
@@ -34,8 +34,9 @@ class Gate:
         access: Access,
         memory: Memory,
         *,
+        slots: Slots,
+        launcher: Launcher,
         notices: Notifier,
-        starter: Starter,
         clock: Clock,
         new_id: Callable[[str], str],
     ) -> None:
@@ -44,14 +45,15 @@ class Gate:
         self._memory = memory
         self._clock = clock
         self._new_id = new_id
-        self.cancelling = Cancelling(sites, access, memory.operations, starter)
-        self._launcher = Launcher(sites, memory, starter, self.cancelling, clock, new_id)
+        self._slots = slots
+        self._launcher = launcher
+        self.cancelling = Cancelling(sites, access, memory.operations, slots)
         self.consent = Consent(
             sites=sites,
             access=access,
             approvals=memory.approvals,
             messages=memory.messages,
-            launcher=self._launcher,
+            launcher=launcher,
             notices=notices,
             clock=clock,
             new_id=new_id,
@@ -96,7 +98,7 @@ class Gate:
         proposals = self._memory.proposals
         proposal, command = await self._open(identity, person)
         reason = f"to {proposal.verb.words} it instead"
-        await self.cancelling.overrule(person, proposal.place, proposal.options["cancels"], reason)
+        await self._slots.overrule(proposal.options["cancels"], person, proposal.place, reason)
         made = await self.plan_of(command)
         request = Request(person, proposal.place, proposal.options["text"])
         if self._asks_back(command, made):

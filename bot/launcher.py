@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from bot.cancelling import Cancelling, Interrupter
+from bot.cancelling import Interrupter, Slots
 from bot.commands import Change, Verify
 from bot.outcome import Begun, Request
 from bot.planning import plan_of
@@ -40,14 +40,14 @@ class Launcher:
         sites: Mapping[str, Site],
         memory: Memory,
         starter: Starter,
-        cancelling: Cancelling,
+        slots: Slots,
         clock: Clock,
         new_id: Callable[[str], str],
     ) -> None:
         self._sites = sites
         self._memory = memory
         self._starter = starter
-        self._cancelling = cancelling
+        self._slots = slots
         self._clock = clock
         self._new_id = new_id
 
@@ -67,7 +67,7 @@ class Launcher:
         self, request: Request, command: Change, made: Plan, record: Callable[[Operation], Awaitable[Operation]]
     ) -> Begun:
         """Record it under an id that is free, then let it run. Raises Refused."""
-        await self._cancelling.make_way(request, command.cluster, made.verb)
+        await self._slots.make_way(request, command.cluster, made.verb)
 
         async def recorded() -> Operation:
             return await record(await self._operation(request, command, made))

@@ -10,6 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.consent import Notifier
 from bot.keeping import Housekeeper
+from bot.restore_tests import RestoreTests
 from lifecycle.approval import Approval
 from storage.approvals import Approvals
 from storage.database import StorageError
@@ -103,9 +104,10 @@ KEPT = "kept "
 class HouseJobs:
     """Looks at what is kept every so often, and at the moments that the last look named."""
 
-    def __init__(self, scheduler: AsyncIOScheduler, housekeeper: Housekeeper) -> None:
+    def __init__(self, scheduler: AsyncIOScheduler, housekeeper: Housekeeper, restore_tests: RestoreTests) -> None:
         self._scheduler = scheduler
         self._housekeeper = housekeeper
+        self._restore_tests = restore_tests
         self.at_work = asyncio.Lock()
 
     async def look(self) -> None:
@@ -119,15 +121,18 @@ class HouseJobs:
             for name, moment in moments.items():
                 if moment > now:  # what is due and did not begin is for the next look
                     self._scheduler.add_job(self.look, "date", run_date=moment, id=name, replace_existing=True)
+            await self._restore_tests.look()
 
 
 @asynccontextmanager
-async def housekeeping(housekeeper: Housekeeper, every: float = LOOK) -> AsyncIterator[HouseJobs]:
+async def housekeeping(
+    housekeeper: Housekeeper, restore_tests: RestoreTests, every: float = LOOK
+) -> AsyncIterator[HouseJobs]:
     """Run them until the way out, where the look that is at work comes to its end; the first look is now."""
     scheduler = AsyncIOScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
-    jobs = HouseJobs(scheduler, housekeeper)
+    jobs = HouseJobs(scheduler, housekeeper, restore_tests)
     scheduler.add_job(jobs.look, "interval", seconds=every)
     scheduler.add_job(jobs.look)
     scheduler.start()

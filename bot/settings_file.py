@@ -130,9 +130,10 @@ class _Check(_Written):
         return Check(self.component, self.command, self.expects, self.container, self.timeout, self.within)
 
 
-class _Retention(_Written):
+class _Snapshots(_Written):
     keep_last: Annotated[int | None, BeforeValidator(partial(as_count, what="sets"))] = None
     keep_days: Annotated[int | None, BeforeValidator(partial(as_count, what="days"))] = None
+    verify_every: Duration | None = None
 
 
 class WrittenCluster(_Written):
@@ -148,7 +149,7 @@ class WrittenCluster(_Written):
     keep_services: Annotated[bool | None, BeforeValidator(as_yes_or_no)] = None
     snapshot_on_stop: YesOrNo = False
     keep_volumes: Duration = KEEP_VOLUMES
-    snapshots: _Retention = _Retention()
+    snapshots: _Snapshots = _Snapshots()
     components: dict[Annotated[str, BeforeValidator(as_component_name)], WrittenComponent] = Field(default_factory=dict)
     configuration_check: _Check | None = None
     stop_mode: Annotated[StopMode, BeforeValidator(as_stop_mode)] = StopMode.SCALE
@@ -255,7 +256,7 @@ def _mapping_at(location: Location) -> type[BaseModel]:
         case ("clusters", _, "approval"):
             return _Approvals
         case ("clusters", _, "snapshots"):
-            return _Retention
+            return _Snapshots
         case ("clusters", _, "components", _):
             return WrittenComponent
         case ("clusters", _, "configuration_check"):

@@ -18,10 +18,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 import sandbox
 from bot import listeners
 from bot.access import Access
+from bot.cancelling import Slots
 from bot.consent import Consent
 from bot.desk import Desk
 from bot.directory import SlackDirectory
 from bot.gate import Gate
+from bot.launcher import Launcher
 from bot.projector import permalink
 from bot.settings import ClusterSettings
 from bot.sites import Site
@@ -193,14 +195,10 @@ async def at_the_desk(
     who = await client.auth_test()
     directory = SlackDirectory(client, store.clock.monotonic)
     access = Access(directory, who["team_id"], who.get("enterprise_id"))
+    slots, fresh = Slots(store.operations, starter), partial(new_id, random=CHANCE)
+    launcher = Launcher(sites, store.memory, starter, slots, store.clock, fresh)
     gate = Gate(
-        sites,
-        access,
-        store.memory,
-        notices=told,
-        starter=starter,
-        clock=store.clock,
-        new_id=lambda prefix: new_id(prefix, CHANCE),
+        sites, access, store.memory, slots=slots, launcher=launcher, notices=told, clock=store.clock, new_id=fresh
     )
     link = partial(permalink, client)
     desk = Desk(sites, gate, access, store.memory, link, store.clock)

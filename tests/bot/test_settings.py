@@ -118,6 +118,13 @@ def test_a_delete_in_production_keeps_the_services(tmp_path: Path, environment: 
     assert not load(tmp_path, cluster(environment=environment, keep_services="false")).clusters["dev"].keep_services
 
 
+def test_nothing_is_verified_by_itself_unless_it_says_how_often(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL).clusters["dev"].verify_every is None
+    often = load(tmp_path, cluster(snapshots="{verify_every: 7d}")).clusters["dev"]
+    assert often.verify_every == timedelta(days=7)
+    assert not often.retention.removes
+
+
 def test_a_stop_scales_unless_the_cluster_says_that_it_removes(tmp_path: Path) -> None:
     assert load(tmp_path, SMALL).clusters["dev"].stop_mode == "scale"
     assert load(tmp_path, cluster(stop_mode="remove")).clusters["dev"].stop_mode == "remove"
@@ -332,6 +339,14 @@ PROBLEMS = [
         "6: clusters.dev.approval.delete.expires: expected a duration such as 90s, 10m, 1h30m or 7d, got '7'",
     ),
     (cluster(keep_services="''"), "6: clusters.dev.keep_services: expected true or false, got ''"),
+    (
+        cluster(snapshots="{verify_every: weekly}"),
+        "6: clusters.dev.snapshots.verify_every: expected a duration such as 90s, 10m, 1h30m or 7d, got 'weekly'",
+    ),
+    (
+        cluster(snapshots="{verify_evry: 7d}"),
+        "6: clusters.dev.snapshots.verify_evry: unknown key, did you mean verify_every?",
+    ),
     (cluster(stop_mode="gone"), "6: clusters.dev.stop_mode: expected scale or remove, got 'gone'"),
     (
         cluster(stop_mode="remove", snapshot_on_stop="true"),

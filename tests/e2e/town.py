@@ -24,6 +24,8 @@ LAST_WORDS = {
     "Purged": "*Purged*",
     "FAILED to purge": "*Go on with*",
     "Deleted": "*Kept*",
+    "Verified": "was touched",
+    "CANCELLED before it could verify": "was touched",
     "Restored in place": "the set of before is",
     "FAILED to delete": "*Go on with*",
     "FAILED to snapshot": "*Go on with*",

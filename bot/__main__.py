@@ -169,7 +169,7 @@ class Line:
 
 
 def _projector(client: AsyncWebClient, database: Database, memory: Memory, clock: Clock, timing: Timing) -> Projector:
-    subjects = Subjects(memory.operations, memory.approvals, memory.retention)
+    subjects = Subjects(memory.operations, memory.approvals, memory.retention, memory.holds)
     return Projector(client, database, memory.messages, subjects.find, clock.monotonic, timing.pace)
 
 

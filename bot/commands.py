@@ -157,6 +157,21 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """Let nothing begin on the cluster."""
+
+    cluster: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """Let go of it."""
+
+    cluster: str
+
+
+@dataclass(frozen=True)
 class History:
     """``cluster`` None: of all clusters."""
 
@@ -182,6 +197,8 @@ Command = (
     | PlanOf
     | Change
     | Cancel
+    | Hold
+    | Release
     | Approve
     | Deny
     | Withdraw

@@ -16,8 +16,10 @@ from bot.commands import (
     Deny,
     Help,
     History,
+    Hold,
     List,
     PlanOf,
+    Release,
     Snapshots,
     Status,
     Whoami,
@@ -31,6 +33,7 @@ from bot.overview import Overview, Permalink
 from bot.sites import Site
 from bot.views import answers
 from bot.views import approval as approval_views
+from bot.views import hold as hold_views
 from bot.views.blocks import Message
 from bot.views.outcome import told
 from lifecycle.approval import Approval
@@ -134,9 +137,14 @@ class Desk:
                 return await self._decided(request.person, command)
             case Cancel():
                 return told(Interrupted(await self._gate.cancelling.cancel(request, command)))
+            case Hold():
+                return await self._overview.held(await self._gate.holding.hold(request, command))
+            case Release():
+                return hold_views.released(await self._gate.holding.release(request, command))
             case PlanOf(change):
                 await self._overview.require_viewer(request.person, command.cluster)
-                return answers.plan(command.cluster, await self._gate.plan_of(change))
+                shown = answers.plan(command.cluster, await self._gate.plan_of(change))
+                return await self._overview.with_hold(command.cluster, shown)
         if isinstance(command, Change):
             return told(await self._gate.submit(request, command))
         return await self._shown(request.person, command)

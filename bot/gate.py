@@ -9,10 +9,12 @@ from bot.cancelling import Cancelling, Slots, is_opposite
 from bot.commands import Change, Snapshot, Start
 from bot.consent import Consent, Notifier
 from bot.grammar import parse
+from bot.holding import Holding
 from bot.launcher import Launcher, under_free_id
 from bot.outcome import Asked, Begun, Choice, Opposed, Request, Requested
 from bot.sites import Site
 from lifecycle.approval import NEEDS_APPROVAL
+from lifecycle.hold import ClusterHeld
 from lifecycle.model import Action, Person, Verb
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan
@@ -47,6 +49,7 @@ class Gate:
         self._new_id = new_id
         self._slots = slots
         self._launcher = launcher
+        self.holding = Holding(sites, access, memory.holds, new_id)
         self.cancelling = Cancelling(sites, access, memory.operations, slots)
         self.consent = Consent(
             sites=sites,
@@ -60,12 +63,14 @@ class Gate:
         )
 
     async def plan_of(self, change: Change) -> Plan:
-        """What the command would do to the cluster as it is now; changes nothing."""
+        """What the command would do to the cluster as it is now, held or not; changes nothing."""
         return await self._launcher.plan_of(change)
 
     async def submit(self, request: Request, command: Change) -> Begun | Asked | Requested | Choice | Opposed:
         """Begin what was typed, or ask back. Raises Refused and what the cluster port raises; then nothing changed."""
         await self._access.require(request.person, self._sites[command.cluster].settings, Role.OPERATOR)
+        if hold := await self._memory.holds.on(command.cluster):
+            raise ClusterHeld(hold)
         running = await self._memory.operations.running_on(command.cluster)
         if running and is_opposite(running, command):
             return Opposed(running, await self._propose_instead(request, command, running))

@@ -16,9 +16,11 @@ from bot.commands import (
     Deny,
     Help,
     History,
+    Hold,
     List,
     PlanOf,
     Purge,
+    Release,
     Restart,
     Restore,
     Snapshot,
@@ -399,6 +401,19 @@ def _cancel(line: Line) -> Cancel:
     return Cancel(cluster=_cluster(line), reason=_free_reason(line))
 
 
+def _hold(line: Line) -> Hold:
+    cluster, reason = _cluster(line), _free_reason(line)
+    if not reason:
+        raise NotUnderstood(f"Why? Everybody who is refused reads it. {_written(line)}")
+    return Hold(cluster, reason)
+
+
+def _release(line: Line) -> Release:
+    cluster = _cluster(line)
+    _refuse_rest(line)
+    return Release(cluster)
+
+
 def _approve(line: Line) -> Approve:
     identity = _identity(line)
     if line.ended:
@@ -546,6 +561,14 @@ USAGES: tuple[Usage, ...] = (
         ("cancel prod", "cancel op-7k2m9x because it was the wrong cluster"),
         _cancel,
     ),
+    Usage(
+        "hold",
+        "hold CLUSTER REASON",
+        "Lets nothing begin on a cluster, whoever asks, until somebody releases it; what runs goes on.",
+        ("hold prod nobody touches it during the audit",),
+        _hold,
+    ),
+    Usage("release", "release CLUSTER", "Lets go of a cluster that is held.", ("release prod",), _release),
     Usage("approvals", "approvals", "What waits for a second person.", ("approvals",), _approvals),
     Usage(
         "approve",
@@ -561,9 +584,7 @@ USAGES: tuple[Usage, ...] = (
 )
 """Every command there is: help shows this table, and suggestions come from it."""
 _BY_NAME: Mapping[str, Usage] = {usage.name: usage for usage in USAGES}
-_ONE_CLUSTER = frozenset(
-    {"status", "stop", "start", "restart", "snapshot", "snapshots", "verify", "delete", "restore", "purge", "cancel"}
-)
+_ONE_CLUSTER = frozenset(usage.name for usage in USAGES if usage.usage.startswith(f"{usage.name} CLUSTER")) | {"cancel"}
 _ONE_APPROVAL = frozenset({"approve", "deny", "withdraw"})
 RESERVED = frozenset({*_BY_NAME, *BECAUSE})
 """Words that no cluster can be called."""

@@ -11,6 +11,7 @@ from bot.settings import ClusterSettings
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
 from lifecycle.errors import ClusterBusy, ClusterError, NothingToPurge, PurgeVoid
+from lifecycle.hold import ClusterHeld
 from lifecycle.model import BOT, Place, Target, Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
@@ -21,7 +22,8 @@ from lifecycle.snapshots import name_of
 from lifecycle.verification import Result
 from lifecycle.volumes import Snapshot
 from storage.database import StorageError
-from storage.operations import IdTaken, Operations
+from storage.ids import IdTaken
+from storage.operations import Operations
 from storage.retention import KeptVolumes, Records, Retention
 
 log = structlog.get_logger(__name__)
@@ -234,7 +236,7 @@ class Housekeeper:
         """False where somebody was faster, or needs again what was to go: the next look decides anew."""
         try:
             operation = await record(await self._operation(keeper, made, place, why))
-        except (ClusterBusy, PurgeVoid, IdTaken) as reason:
+        except (ClusterBusy, ClusterHeld, PurgeVoid, IdTaken) as reason:
             log.info("a purge gives way", cluster=keeper.name, reason=str(reason))
             return False
         self.starter(operation)

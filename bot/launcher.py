@@ -17,8 +17,8 @@ from lifecycle.model import Place
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan
 from lifecycle.ports import Clock
+from storage.ids import IdTaken
 from storage.memory import Memory
-from storage.operations import IdTaken
 
 LOOKED_WITHIN = 15.0
 """Seconds after which a person is told that Kubernetes does not answer."""

@@ -11,12 +11,14 @@ from bot.planning.returning import left_of
 from bot.sites import Site
 from bot.views import answers
 from bot.views import approval as approval_views
+from bot.views import hold as hold_views
 from bot.views import kept as kept_views
 from bot.views import removals as removal_views
 from bot.views.blocks import Message
 from lifecycle.approval import Approval, NoSuchApproval, is_same
 from lifecycle.decide import restore
 from lifecycle.errors import ClusterError, NothingFound, Refused
+from lifecycle.hold import Hold
 from lifecycle.model import Person, Place
 from lifecycle.operation import Operation, State
 from lifecycle.ports import Clock
@@ -57,8 +59,19 @@ class Overview:
     async def require_viewer(self, person: Person, cluster: str) -> None:
         await self._access.require(person, self._sites[cluster].settings, Role.VIEWER)
 
+    async def held(self, made: Hold) -> Message:
+        """The answer to who holds it."""
+        return hold_views.held(made, await self._memory.operations.running_on(made.cluster))
+
+    async def with_hold(self, cluster: str, shown: Message) -> Message:
+        """What is shown of a cluster, and that it is held."""
+        return hold_views.above(await self._memory.holds.on(cluster), shown)
+
     async def status(self, person: Person, cluster: str) -> Message:
         await self.require_viewer(person, cluster)
+        return await self.with_hold(cluster, await self._status(cluster))
+
+    async def _status(self, cluster: str) -> Message:
         running = await self._memory.operations.running_on(cluster)
         last_ones = await self._memory.operations.history([cluster], REMEMBERED)
         earlier = [one for one in last_ones if one.state is not State.RUNNING]
@@ -96,9 +109,10 @@ class Overview:
 
     async def clusters(self, person: Person) -> Message:
         names = await self._visible(person)
-        return answers.clusters(await asyncio.gather(*(self._glance(name) for name in names)))
+        holds = await self._memory.holds.on_each(names)
+        return answers.clusters(await asyncio.gather(*(self._glance(name, holds.get(name)) for name in names)))
 
-    async def _glance(self, name: str) -> answers.Glance:
+    async def _glance(self, name: str, hold: Hold | None) -> answers.Glance:
         site = self._sites[name]
         running = await self._memory.operations.running_on(name)
         last = await self._memory.operations.latest(name)
@@ -109,7 +123,7 @@ class Overview:
             word = "nothing of it is there now" if running else await self._word_for_nothing(name, nothing)
         except (ClusterError, Refused, TimeoutError) as trouble:
             word = f"cannot be read: {str(trouble) or 'no answer'}"
-        return answers.Glance(name, site.settings.environment, word, running, last)
+        return answers.Glance(name, site.settings.environment, word, running, last, hold)
 
     async def _word_for_nothing(self, name: str, nothing: NothingFound) -> str:
         if stopped := await self._memory.operations.removed(name):
@@ -150,7 +164,8 @@ class Overview:
             log.warning("leftovers could not be looked for", cluster=name, reason=str(trouble) or "no answer")
             found = ()
         left = [one for one in found if running is None or one.operation != running.id]
-        return kept_views.kept(name, records, self._clock.now(), site.cluster.target.namespace, left)
+        shown = kept_views.kept(name, records, self._clock.now(), site.cluster.target.namespace, left)
+        return await self.with_hold(name, shown)
 
     async def open_approvals(self, person: Person) -> Message:
         waiting = await self._memory.approvals.open_on(list(self._sites))

@@ -6,14 +6,17 @@ from datetime import datetime
 
 from bot.projector import Subject
 from bot.views import approval as approval_views
+from bot.views import hold as hold_views
 from bot.views import kept as kept_views
 from bot.views import operation as operation_views
 from bot.views.blocks import Message
 from bot.views.thread import thread
 from lifecycle.approval import Approval
+from lifecycle.hold import Hold
 from lifecycle.operation import Operation
 from storage.approvals import Approvals
 from storage.audit import Recorded
+from storage.holds import Holds
 from storage.operations import Operations
 from storage.retention import Notice, Retention
 
@@ -79,16 +82,39 @@ class ToldNotice:
 
 
 @dataclass(frozen=True)
+class ToldHold:
+    """Implements Subject."""
+
+    hold: Hold
+
+    @property
+    def since(self) -> datetime:
+        return self.hold.since
+
+    def live(self, _entries: Sequence[Recorded]) -> Message:
+        return hold_views.live(self.hold)
+
+    def thread(self, entries: Sequence[Recorded]) -> Message | None:
+        return hold_views.thread(self.hold, entries)
+
+    def bare(self) -> Message:
+        return hold_views.live(self.hold)
+
+
+@dataclass(frozen=True)
 class Subjects:
     """Finds what an id stands for: a subject's messages are wanted in the transaction that makes it."""
 
     operations: Operations
     approvals: Approvals
     retention: Retention
+    holds: Holds
 
     async def find(self, identity: str) -> Subject:
         if identity.startswith("ap-"):
             return ToldApproval(await self.approvals.get(identity))
+        if identity.startswith("ho-"):
+            return ToldHold(await self.holds.get(identity))
         if identity.startswith("no-"):
             notice = await self.retention.notice(identity)
             assert notice is not None, f"{identity} has messages and no row"

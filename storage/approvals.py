@@ -28,9 +28,10 @@ from lifecycle.plan import Plan
 from lifecycle.ports import Clock
 from storage.audit import Entry, append, moment
 from storage.database import Database
+from storage.ids import IdTaken
 from storage.messages import tell
 from storage.moments import moment_of, perhaps, stored
-from storage.operations import IdTaken, begin_in
+from storage.operations import begin_in
 from storage.tables import approvals, decisions
 
 

@@ -6,6 +6,7 @@ from lifecycle.ports import Clock
 from storage.approvals import Approvals
 from storage.audit import AuditLog
 from storage.database import Database
+from storage.holds import Holds
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.proposals import Proposals
@@ -23,6 +24,7 @@ class Memory:
     messages: Messages
     sets: SnapshotSets
     retention: Retention
+    holds: Holds
     audit: AuditLog
 
     @classmethod
@@ -34,5 +36,6 @@ class Memory:
             Messages(database),
             SnapshotSets(database),
             Retention(database, clock),
+            Holds(database, clock),
             AuditLog(database, clock),
         )

@@ -23,6 +23,8 @@ from lifecycle.plan import Plan
 from lifecycle.ports import Clock
 from storage.audit import Entry, moment
 from storage.database import Database
+from storage.holds import require_free
+from storage.ids import IdTaken
 from storage.messages import tell
 from storage.moments import MICROSECOND, moment_of, perhaps, stored
 from storage.purging import close_notices, require_purgeable
@@ -33,14 +35,6 @@ LOOKED_BACK = 20
 TAKING_DOWN = (Verb.STOP.value, Verb.DELETE.value, Verb.SNAPSHOT.value, Verb.REMOVE.value)
 BRINGING_BACK = (Verb.START.value, Verb.RETURN.value, Verb.RESTORE.value)
 """A plain start is not begun as long as something of the cluster is missing and written down."""
-
-
-class IdTaken(Exception):
-    """Ids are short and random: this one is in use already. Try again with another one."""
-
-    def __init__(self, taken: str) -> None:
-        super().__init__(f"there is a {taken} already")
-        self.taken = taken
 
 
 class Operations:
@@ -55,7 +49,7 @@ class Operations:
 
         The plan is what the person was shown; it goes into the audit log with its digest.
 
-        Raises ClusterBusy, naming the operation that has the slot, and IdTaken.
+        Raises ClusterBusy, naming the operation that has the slot, ClusterHeld and IdTaken.
         """
         async with self._database.transaction() as connection:
             return await begin_in(connection, operation, await moment(connection, self._clock), plan)
@@ -238,6 +232,7 @@ async def begin_in(connection: AsyncConnection, operation: Operation, at: dateti
 
     See Operations.begin. Whoever catches an error of it must roll back.
     """
+    await require_free(connection, operation.cluster)
     operation = replace(operation, begun_at=at)
     epoch = await connection.scalar(select(func.max(operations.c.epoch)).where(_on_the_cluster(operation)))
     statement = insert(operations).values(**_columns(operation) | {"epoch": max(epoch or 0, operation.epoch)})

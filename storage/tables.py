@@ -269,6 +269,26 @@ notices = Table(
 Index("one_open_notice", notices.c.deletion, unique=True, sqlite_where=text("state = 'open'"))
 Index("notices_of_a_cluster", notices.c.cluster, notices.c.number)
 
+holds = Table(
+    "holds",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("cluster", Text, nullable=False),
+    Column("person_team", Text, nullable=False),
+    Column("person_user", Text, nullable=False),
+    Column("place_team", Text, nullable=False),
+    Column("place_channel", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("released_at", BigInteger),
+    Column("released_team", Text),
+    Column("released_user", Text),
+    CheckConstraint("reason <> ''", name="holds_reason"),
+    CheckConstraint("(released_at IS NULL) = (released_user IS NULL)", name="holds_released"),
+)
+Index("one_hold_on_a_cluster", holds.c.cluster, unique=True, sqlite_where=text("released_at IS NULL"))
+
 APPROVAL_TRIGGERS = (
     """CREATE TRIGGER approval_begins_pending BEFORE INSERT ON approvals WHEN NEW.state <> 'pending'
     BEGIN SELECT RAISE(ABORT, 'an approval begins pending'); END""",

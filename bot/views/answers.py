@@ -7,6 +7,7 @@ from bot.access import Role
 from bot.grammar import USAGES
 from bot.status import Line, Status
 from bot.views import claims, removals
+from bot.views import hold as hold_views
 from bot.views.blocks import (
     Block,
     Message,
@@ -26,6 +27,7 @@ from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import DOING, duration, listed, mention, part_of, when
 from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Invalid, Refused
+from lifecycle.hold import ClusterHeld, Hold
 from lifecycle.model import Person, Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
@@ -56,6 +58,8 @@ def refused(refusal: Refused, link: str | None = None) -> Message:
         lines.append(_credit(refusal.last))
     if isinstance(refusal, ClusterBusy) and link:
         lines.append(f"<{link}|Follow {refusal.operation}>")
+    if isinstance(refusal, ClusterHeld):
+        lines.append(hold_views.note(refusal.hold))
     return message(text, [*paragraph(lines), context(refusal.aftermath)])
 
 
@@ -172,6 +176,7 @@ class Glance:
     word: str
     running: Operation | None
     last: Operation | None
+    hold: Hold | None = None
 
 
 def clusters(glances: Sequence[Glance]) -> Message:
@@ -180,10 +185,14 @@ def clusters(glances: Sequence[Glance]) -> Message:
         text = "There is no cluster that you may see. `/tml whoami` shows what the bot knows about you."
         return message(text, [section(text)])
     lines = [
-        f"*{escape(glance.name)}* ({quoted(glance.environment)}) {quoted(glance.word)}{_doing(glance)}"
+        f"*{escape(glance.name)}* ({quoted(glance.environment)}) {quoted(glance.word)}{_doing(glance)}{_held(glance)}"
         for glance in glances
     ]
     return message("Clusters", paragraph(lines))
+
+
+def _held(glance: Glance) -> str:
+    return f" · {hold_views.note(glance.hold)}" if glance.hold else ""
 
 
 def _doing(glance: Glance) -> str:

@@ -23,6 +23,7 @@ from sandbox import slack
 from sandbox.slack import Limits, Message, SlackSandbox
 from storage.approvals import Approvals
 from storage.database import Database
+from storage.holds import Holds
 from storage.messages import Messages
 from storage.operations import Operations
 from storage.retention import Retention
@@ -67,6 +68,7 @@ class House:
             Operations(database, self.store.clock),
             Approvals(database, self.store.clock),
             Retention(database, self.store.clock),
+            Holds(database, self.store.clock),
         )
         messages = messages or Messages(database)
         return Projector(self.client, database, messages, subjects.find, time.monotonic, pace)

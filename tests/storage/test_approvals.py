@@ -37,8 +37,8 @@ from lifecycle.plan import Plan
 from storage.approvals import swap
 from storage.audit import Recorded
 from storage.database import StorageError, open_database
+from storage.ids import IdTaken
 from storage.messages import LIVE
-from storage.operations import IdTaken
 from tests.fakes.values import ALICE, NOW, OPS, TARGET, planned
 from tests.storage.conftest import StandingClock, Store, a_start, a_stop
 

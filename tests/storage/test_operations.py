@@ -23,7 +23,7 @@ from lifecycle.plan import Plan, plan
 from lifecycle.topology import Topology
 from lifecycle.volumes import Claim, Volume
 from lifecycle.workloads import Container, Exit, Owner, OwnerKind, Pod, Probe, Workload
-from storage.operations import IdTaken
+from storage.ids import IdTaken
 from tests.fakes import values
 from tests.fakes.values import planned
 from tests.storage.conftest import Store, a_start, a_stop

@@ -9,7 +9,7 @@ import pytest
 from lifecycle.errors import ClusterBusy, Refused
 from lifecycle.model import Person, Verb
 from lifecycle.operation import Operation
-from storage.operations import IdTaken
+from storage.ids import IdTaken
 from storage.proposals import (
     AlreadyDecided,
     NoSuchProposal,

@@ -10,11 +10,13 @@ from bot.outcome import ApprovedNotBegun, Overtaken
 from bot.overview import Hidden
 from bot.views import answers, kept, operation, removals, thread
 from bot.views import approval as cards
+from bot.views import hold as holds
 from bot.views.blocks import Message
 from lifecycle import approval, errors
 from lifecycle.approval import ApprovalState
 from lifecycle.checks import Checked
 from lifecycle.diagnosis import Diagnosis, Traffic
+from lifecycle.hold import ClusterHeld, NotHeld
 from lifecycle.model import Kind, Ref, Verb
 from lifecycle.observed import Address
 from lifecycle.operation import Cancellation, Operation, Outcome, State
@@ -41,6 +43,7 @@ def views(world: World) -> Iterator[tuple[str, Message]]:
     yield from removal_views(world)
     yield from answer_views(world)
     yield from cancel_views(world)
+    yield from hold_views(world)
 
 
 def plan_views(world: World) -> Iterator[tuple[str, Message]]:
@@ -108,6 +111,19 @@ def operation_views(world: World) -> Iterator[tuple[str, Message]]:
     for back_up in (True, False, None):
         ended = replace(world.failed(Verb.VERIFY, error=world.word, back_up=back_up), phase="clean")
         yield "FAILED to verify prod", thread.thread(ended, [recorded(9, "finished", {})]) or {}
+
+
+def hold_views(world: World) -> Iterator[tuple[str, Message]]:
+    made, ended = world.hold, replace(world.hold, released_at=LATER, released_by=values.ALICE)
+    yield "prod is held: ", holds.live(made)
+    yield "prod is no longer held: ", holds.live(ended)
+    yield "prod is no longer held: ", holds.thread(ended, [recorded(3, "released", {})]) or {}
+    assert holds.thread(made, [recorded(2, "held", {"reason": world.word})]) is None
+    yield "prod is held (ho-", holds.held(made, None)
+    yield "prod is held (ho-", holds.held(made, world.operation(Verb.STOP))
+    yield "prod is held no more", holds.released(ended)
+    yield "prod is partly up", holds.above(made, answers.status("prod", world.status(), None))
+    yield "clusters", answers.clusters([answers.Glance("prod", world.word, world.word, None, None, made)])
 
 
 def cancel_views(world: World) -> Iterator[tuple[str, Message]]:
@@ -232,6 +248,8 @@ def every_refusal(world: World) -> list[errors.Refused]:
         errors.ClusterBusy("prod"),
         StillEnding(world.operation(Verb.VERIFY)),
         StillEnding(world.operation(Verb.STOP)),
+        ClusterHeld(world.hold),
+        NotHeld("prod"),
         proposals.NoSuchProposal(world.word),
         proposals.NotYours(proposal),
         proposals.ProposalExpired(proposal),

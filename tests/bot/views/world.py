@@ -10,6 +10,7 @@ from lifecycle.approval import Approval, ApprovalState, Decision, Terms
 from lifecycle.by_hand import kubectl
 from lifecycle.decide import delete, phases_of, purge, remove, restart, restore, returning, snapshot, start, stop
 from lifecycle.diagnosis import Diagnosis, Finding
+from lifecycle.hold import Hold
 from lifecycle.model import Component, Kind, Person, Ref, Verb
 from lifecycle.observed import Discovery, Inventory, Observed, Part
 from lifecycle.operation import Goal, Operation, Outcome, State
@@ -241,6 +242,10 @@ class World:
         if outcome:
             made = replace(made, state=outcome.state, outcome=outcome, ended_at=LATER)
         return replace(made, **changes)
+
+    @property
+    def hold(self) -> Hold:
+        return Hold("ho-000001", "prod", values.ALICE, values.OPS, self.word, values.NOW)
 
     def done(self, verb: Verb, **changes: Any) -> Operation:
         refs = tuple(str(one.ref) for one in self.goal(verb).scope)

@@ -8,12 +8,12 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
@@ -24,7 +24,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 import sandbox
-from bot import terminal
+from bot import local, terminal
 from bot.access import Access
 from bot.cancelling import Slots
 from bot.desk import Desk
@@ -49,7 +49,7 @@ from lifecycle.errors import ClusterError, Refused
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Connections, Door
 from lifecycle.kube.lease import LeaseTiming
-from lifecycle.model import Target
+from lifecycle.model import Person, Target
 from lifecycle.plan import plan
 from lifecycle.ports import Clock
 from lifecycle.runner import Runner
@@ -74,6 +74,7 @@ SLACK_AGAIN = 2.0
 TROUBLE = (StorageError, SlackApiError, OSError)
 """What keeps the bot from starting and is told in one line: the database, a token, a port in use."""
 
+T = TypeVar("T")
 CONFIG = Annotated[Path, typer.Option("--config", help="The YAML file with channels and clusters.")]
 
 
@@ -93,7 +94,7 @@ class Timing:
 
     ``ping`` is the seconds between two pings of Slack's socket; one that was cut is opened again after at most that.
     ``rest`` is the seconds between two looks for a configuration that was not seen.
-    ``look`` is the seconds between two looks at what is kept and may go.
+    ``look`` is the seconds between two looks at what is kept and may go, ``look_after`` at what is unfinished.
     """
 
     pace: Pace = field(default_factory=Pace)
@@ -102,6 +103,7 @@ class Timing:
     ping: float = 10.0
     rest: float = 60.0
     look: float = LOOK
+    look_after: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ async def serving(
         start = {"executor": _name(), "configuration": settings_digest(settings)}
         await memory.audit.record(Entry("started", data=start))
         await executor.take_up()
+        await stack.enter_async_context(_running(executor.look_after(timing.look_after)))
         fresh = partial(_fresh_id, random.SystemRandom())
         slots = Slots(memory.operations, executor)
         launcher = Launcher(sites, memory, executor, slots, clock, fresh)
@@ -290,10 +293,13 @@ def spare_the_collector() -> None:
     gc.freeze()
 
 
-def run_until_told(work: Coroutine[Any, Any, None]) -> None:
-    """Run it until it ends or SIGTERM or Ctrl-C comes, which cancels it once; more of them do not disturb its end."""
+def run_until_told(work: Coroutine[Any, Any, T]) -> T | None:
+    """Run it until it ends or SIGTERM or Ctrl-C comes, which cancels it once; more of them do not disturb its end.
 
-    async def until_told() -> None:
+    None: it was cancelled.
+    """
+
+    async def until_told() -> T | None:
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
@@ -301,14 +307,61 @@ def run_until_told(work: Coroutine[Any, Any, None]) -> None:
         await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         working.cancel()
-        with suppress(asyncio.CancelledError):
-            await working
+        try:
+            return await working
+        except asyncio.CancelledError:
+            return None
 
     try:
-        asyncio.run(until_told())
+        return asyncio.run(until_told())
     except TROUBLE as trouble:
         terminal.complain(f"tml-bot: {terminal.in_words(trouble)}")
         raise typer.Exit(1) from None
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def op(
+    words: Annotated[list[str], typer.Argument(help="What would be typed after /tml.")],
+    config: CONFIG,
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever reads the record asks.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask back for a production cluster.")] = False,
+) -> None:
+    """Operate a cluster without Slack: status, plan, stop, start, restart or cancel, as who the configuration says.
+
+    The exit code is 0 when it is done, 1 when it failed, 2 when it was refused, 3 when this command was interrupted.
+    """
+    silence_logging()
+    settings = _settings(config)
+    try:
+        line = local.line(words, reason)
+        person = local.person_here(settings.command_line)
+    except Refused as refusal:
+        terminal.complain(str(refusal))
+        raise typer.Exit(local.REFUSED) from None
+    code = run_until_told(_op(settings, person, line, yes=yes))
+    if code is None:
+        terminal.complain(local.LEFT)
+    raise typer.Exit(local.INTERRUPTED if code is None else code)
+
+
+async def _op(settings: Settings, person: Person, line: str, *, yes: bool) -> int:
+    clock, timing = SystemClock(), Timing()
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.database_url.get_secret_value()))
+        memory = Memory.of(database, clock)
+        sites = await _sites(settings, clock, stack, timing)
+        executor = Executor(Runner(DatabaseJournal(database, clock), clock, _name()), memory.operations, sites, clock)
+        stack.push_async_callback(executor.close)
+        fresh = partial(_fresh_id, random.SystemRandom())
+        slots = Slots(memory.operations, executor)
+        launcher = Launcher(sites, memory, executor, slots, clock, fresh)
+        access = Access(local.Nobody(person.team), person.team)
+        gate = Gate(
+            sites, access, memory, slots=slots, launcher=launcher, notices=local.Untold(), clock=clock, new_id=fresh
+        )
+        desk = Desk(sites, gate, access, memory, local.no_link, clock)
+        confirm = local.agreed if yes else local.asked
+        return await local.Terminal(person, gate, desk, memory, tuple(sites), terminal.say, confirm).obey(line)
 
 
 @app.command()

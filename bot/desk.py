@@ -94,7 +94,7 @@ class Desk:
         try:
             return await self._gate.consent.look_at(person, approval, place)
         except Refused as refusal:
-            await self._record_refusal(Request(person, place, f"approve {approval}"), refusal)
+            await self.record_refusal(Request(person, place, f"approve {approval}"), refusal)
             raise
 
     async def approve(self, person: Person, place: Place, approval: str, typed: str, reason: str) -> Message:
@@ -102,7 +102,7 @@ class Desk:
         try:
             return told(await self._gate.consent.approve(person, approval, normalised(typed), reason))
         except Refused as refusal:
-            await self._record_refusal(Request(person, place, f"approve {approval} {typed}"), refusal)
+            await self.record_refusal(Request(person, place, f"approve {approval} {typed}"), refusal)
             raise
 
     async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
@@ -110,7 +110,7 @@ class Desk:
         try:
             return Answer(await work, settles=True)
         except Refused as refusal:
-            await self._record_refusal(request, refusal)
+            await self.record_refusal(request, refusal)
             link = await self._overview.way_to(refusal.operation) if isinstance(refusal, ClusterBusy) else None
             return Answer(answers.refused(refusal, link), settles=isinstance(refusal, ANSWERED))
         except ClusterError as error:
@@ -120,7 +120,8 @@ class Desk:
             log.exception("a command could not be recorded", person=str(request.person))
             return Answer(answers.unrecorded())
 
-    async def _record_refusal(self, request: Request, refusal: Refused) -> None:
+    async def record_refusal(self, request: Request, refusal: Refused) -> None:
+        """Whoever catches a refusal has it recorded."""
         data = {"text": request.text[:1000], "code": refusal.code, "why": str(refusal)}
         try:
             await self._audit.record(Entry("refused", request.person, None, None, request.place, data))

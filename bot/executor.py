@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import structlog
 
 from lifecycle.configuration import is_missed
+from lifecycle.decide.cancel import takes_no_step
 from lifecycle.errors import ClusterError, Fenced
 from lifecycle.model import Target, Verb
 from lifecycle.operation import Operation, Outcome, State
@@ -63,15 +64,16 @@ class Executor:
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._carrying: dict[str, asyncio.Task[None]] = {}
+        self._interrupted: set[str] = set()
         self._following: dict[Target, asyncio.Task[None]] = {}
         self._closed = False
 
     def begin(self, operation: Operation) -> None:
         """Run it; returns at once. A failed operation of the cluster is not watched any longer.
 
-        What begins while the process ends is left to the next one.
+        What begins while the process ends is left to the next one; what is carried out already stays as it is.
         """
-        if self._closed:
+        if self._closed or operation.id in self._carrying:
             return
         if following := self._following.pop(operation.target, None):
             following.cancel()
@@ -82,6 +84,7 @@ class Executor:
 
         What was in flight is heard of in the first picture, or fenced by the next epoch: as after a crash.
         """
+        self._interrupted.add(operation.id)
         running = self._carrying.get(operation.id)
         return self._carry(operation.id, self._end(running, operation))
 
@@ -99,6 +102,7 @@ class Executor:
     def _forget(self, identity: str, ended: asyncio.Task[None]) -> None:
         if self._carrying.get(identity) is ended:
             del self._carrying[identity]
+            self._interrupted.discard(identity)
 
     async def take_up(self) -> None:
         """Go on with everything that has not ended, and go on watching what failed a moment ago."""
@@ -112,6 +116,27 @@ class Executor:
             self._follow(operation)
         for operation in await self._operations.sought(now, self._runner.seek):
             self._follow(operation)
+
+    async def look_after(self, every: float) -> None:
+        """Until cancelled: go on with what another process lost, and end what was cancelled in another one.
+
+        What another process still carries out is waited for under its Lease.
+        """
+        while True:
+            await asyncio.sleep(every)
+            try:
+                for operation in await self._operations.unfinished():
+                    self._look_after(operation)
+            except StorageError:
+                log.exception("what is unfinished could not be looked up; the next look tries again")
+
+    def _look_after(self, operation: Operation) -> None:
+        if operation.target not in self._sites:
+            return
+        if operation.id not in self._carrying:
+            self.begin(operation)
+        elif takes_no_step(operation) and operation.id not in self._interrupted:
+            self.interrupt(operation)
 
     async def close(self) -> None:
         """Stop writing. Operations stay unfinished in the database; their Leases are released on the way out."""

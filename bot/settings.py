@@ -79,6 +79,14 @@ class ClusterSettings:
         return Target(self.context, self.namespace)
 
 
+@dataclass(frozen=True)
+class CommandLine:
+    """Who the operating system's users are to the bot: by name, their user ids (`U…`) in the workspace ``team``."""
+
+    team: str = ""
+    people: Mapping[str, str] = field(default_factory=dict)
+
+
 def is_production(environment: str) -> bool:
     return environment.lower() == PRODUCTION
 
@@ -100,6 +108,7 @@ class Settings:
     health_port: int = HEALTH_PORT
     slack_api_url: str = SLACK_API_URL
     kubeconfig: str | None = None
+    command_line: CommandLine = field(default_factory=CommandLine)
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -125,7 +134,13 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
         health_port=file.health_port,
         slack_api_url=environment.slack_api_url.removesuffix("/") + "/",
         kubeconfig=environment.kubeconfig,
+        command_line=_command_line(file),
     )
+
+
+def _command_line(file: File) -> CommandLine:
+    written = file.command_line
+    return CommandLine(written.team, MappingProxyType(dict(written.people))) if written else CommandLine()
 
 
 def default_database_url(data_dir: Path) -> SecretStr:
@@ -140,6 +155,7 @@ def settings_digest(settings: Settings) -> str:
             "channel": settings.channel,
             "data_dir": str(settings.data_dir),
             "health_port": settings.health_port,
+            "command_line": to_plain(settings.command_line),
             "clusters": {name: to_plain(cluster) for name, cluster in settings.clusters.items()},
         }
     )

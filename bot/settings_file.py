@@ -17,7 +17,9 @@ from bot.written import (
     Namespace,
     Operator,
     StopMode,
+    Team,
     Text,
+    User,
     Viewer,
     WebAddress,
     Word,
@@ -162,7 +164,13 @@ class WrittenCluster(_Written):
         return mode
 
 
+class _CommandLine(_Written):
+    team: Annotated[str, Team]
+    people: dict[Annotated[str, Word], Annotated[str, User]] = Field(min_length=1)
+
+
 class File(_Written):
+    command_line: _CommandLine | None = None
     channel: Annotated[str | None, Channel] = None
     data_dir: Annotated[Path, Text] = DATA_DIR
     health_port: Annotated[int, BeforeValidator(as_port)] = HEALTH_PORT
@@ -253,6 +261,8 @@ def _mapping_at(location: Location) -> type[BaseModel]:
             return File
         case ("clusters", _):
             return WrittenCluster
+        case ("command_line",):
+            return _CommandLine
         case ("clusters", _, "approval"):
             return _Approvals
         case ("clusters", _, "snapshots"):

@@ -61,7 +61,8 @@ class Operations:
     async def cancel(self, operation_id: str, person: Person, place: Place, reason: str = "") -> Operation:
         """From here on no step of it is recorded, so none is done, but those of its way back.
 
-        Raises NotCancellable; ``operation_id`` has to exist.
+        ``place`` is where it was asked for; it is told where the operation is. ``operation_id`` has to exist. Raises
+        NotCancellable.
         """
         async with self._database.transaction() as connection:
             at = await moment(connection, self._clock)
@@ -70,8 +71,9 @@ class Operations:
             asked = {"cancelled_by_team": person.team, "cancelled_by_user": person.user, "cancel_reason": reason}
             statement = update(operations).where(operations.c.id == operation_id)
             await connection.execute(statement.values(**asked, cancelled_at=stored(at)))
-            data = {"phase": operation.phase, "reason": reason}
-            await tell(connection, Entry("cancelled", person, operation.cluster, operation_id, place, data), at)
+            data = {"phase": operation.phase, "reason": reason, "asked_in": to_plain(place)}
+            entry = Entry("cancelled", person, operation.cluster, operation_id, operation.place, data)
+            await tell(connection, entry, at)
             return await read_in(connection, operation_id)
 
     async def unfinished(self) -> tuple[Operation, ...]:

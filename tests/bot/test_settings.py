@@ -240,7 +240,7 @@ PROBLEMS = [
     (cluster(opperators="[U0ALICE]"), "6: clusters.dev.opperators: unknown key, did you mean operators?"),
     (
         SMALL + "zzz: 1\n",
-        "6: zzz: unknown key, known here: channel, data_dir, health_port, clusters",
+        "6: zzz: unknown key, known here: command_line, channel, data_dir, health_port, clusters",
     ),
     (cluster(namespace="550"), "4: clusters.dev.namespace: expected a namespace's name, got 550 (put it in quotes)"),
     (
@@ -339,6 +339,15 @@ PROBLEMS = [
         "6: clusters.dev.approval.delete.expires: expected a duration such as 90s, 10m, 1h30m or 7d, got '7'",
     ),
     (cluster(keep_services="''"), "6: clusters.dev.keep_services: expected true or false, got ''"),
+    (
+        f"command_line: {{team: tml, people: {{root: U0ALICE}}}}\n{SMALL}",
+        "1: command_line.team: expected a workspace's id (T…), of an organisation E…, got 'tml'",
+    ),
+    (
+        f"command_line: {{team: T0TML, people: {{root: '@S0OPS'}}}}\n{SMALL}",
+        "1: command_line.people.root: expected a user id (U…/W…), got '@S0OPS'",
+    ),
+    (f"command_line: {{team: T0TML, people: {{}}}}\n{SMALL}", "1: command_line.people: expected at least one"),
     (
         cluster(snapshots="{verify_every: weekly}"),
         "6: clusters.dev.snapshots.verify_every: expected a duration such as 90s, 10m, 1h30m or 7d, got 'weekly'",

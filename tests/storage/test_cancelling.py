@@ -8,10 +8,11 @@ import pytest
 from lifecycle.errors import Cancelled, NotCancellable
 from lifecycle.model import Person, Place
 from lifecycle.operation import Cancellation, Outcome, State
+from lifecycle.plain import to_plain
 from tests.storage.conftest import Store, a_stop
 from tests.storage.test_journal import FAILURE, WAVE, told
 
-BOB, HERE = Person("T0TML", "U0BOB"), Place("T0TML", "C0OPS")
+BOB, HERE = Person("T0TML", "U0BOB"), Place("T0TML", "C0ELSEWHERE")
 
 
 async def test_a_cancel_is_recorded_told_and_audited_with_who_and_why(store: Store) -> None:
@@ -20,7 +21,8 @@ async def test_a_cancel_is_recorded_told_and_audited_with_who_and_why(store: Sto
     assert cancelled.cancellation == Cancellation(BOB, store.clock.now(), "wrong cluster")
     assert await store.operations.get(taken.id) == cancelled
     (entry,) = await store.audit.entries(kinds=["cancelled"])
-    assert (entry.actor, entry.subject, entry.data) == (BOB, taken.id, {"phase": "down", "reason": "wrong cluster"})
+    assert (entry.actor, entry.subject, entry.place) == (BOB, taken.id, taken.place)
+    assert entry.data == {"phase": "down", "reason": "wrong cluster", "asked_in": to_plain(HERE)}
     assert (await told(store, taken))[-1] == "cancelled"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.acks import acks
+from benchmarks.acks import acks, flood
 from benchmarks.database import database
 from benchmarks.figures import Figure
 from benchmarks.operations import operations
@@ -18,7 +18,7 @@ from benchmarks.operations import operations
 
 async def _measured() -> list[Figure]:
     figures: list[Figure] = []
-    for measure in (acks, operations, database):
+    for measure in (acks, flood, operations, database):
         with tempfile.TemporaryDirectory(prefix="tml-bot-bench-") as folder:
             figures += await measure(Path(folder))
     return figures

@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
-from itertools import cycle, islice
+from collections.abc import Iterable, Sequence
+from itertools import cycle, islice, repeat
 from pathlib import Path
 
 import sandbox
@@ -16,6 +16,7 @@ from sandbox.slack import Reply
 
 A_SECOND = 50
 SECONDS = 20
+FLOOD = 1000
 MIXED = (("dave", "status prod"), ("dave", "help"), ("alice", "plan stop prod"), ("bob", "stop staging"))
 """The last one is refused: a stop of staging runs all the time."""
 
@@ -28,7 +29,7 @@ async def acks(folder: Path) -> Sequence[Figure]:
     ):
         await _stop_that_lasts(box)
         bot.begin()
-        replies = await _commands(box)
+        replies = await _sent(box, islice(cycle(MIXED), A_SECOND * SECONDS), A_SECOND)
         answers = await asyncio.gather(*(reply.answers(1, timeout=60) for reply in replies))
     acked = [reply.acked_in for reply in replies if reply.acked_in is not None]
     load = f"{A_SECOND} commands/s for {SECONDS} s while a stop runs"
@@ -39,6 +40,30 @@ async def acks(folder: Path) -> Sequence[Figure]:
         Figure("  time to the ack, longest", milliseconds(max(acked))),
         Figure("  event loop, longest gap of a 5 ms ticker", milliseconds(max(bot.gaps))),
         Figure("  event loop, p99 gap of a 5 ms ticker", milliseconds(percentile(bot.gaps, 0.99))),
+    )
+
+
+async def flood(folder: Path) -> Sequence[Figure]:
+    """A thousand commands within a second: each is answered, or turned away at once."""
+    async with (
+        sandbox.start(folder, time_scale=0.01, limits=None) as box,
+        served(box, box.write_configuration()) as bot,
+    ):
+        dave = box.slack.person("dave")
+        await (await dave.types("/tml status prod", "ops")).answers(1, timeout=60)
+        bot.begin()
+        before = bot.memory()
+        replies = await _sent(box, repeat(("dave", "status prod"), FLOOD), FLOOD)
+        answers = await asyncio.gather(*(reply.answers(1, timeout=60) for reply in replies))
+        grown = bot.memory() - before
+    refused = sum("asked too much at once" in str(one[-1].blocks) for one in answers)
+    acked = [reply.acked_in for reply in replies if reply.acked_in is not None]
+    return (
+        Figure(f"{FLOOD} commands in a second: acknowledged", f"{len(acked)} of {FLOOD}", "all"),
+        Figure("  answered / politely refused", f"{len(answers) - refused} / {refused}", "all"),
+        Figure("  time to the ack, longest", milliseconds(max(acked)), "under 3 s"),
+        Figure("  event loop, longest gap of a 5 ms ticker", milliseconds(max(bot.gaps)), "under 50 ms"),
+        Figure("  memory grown by", f"{grown / 1024**2:.0f} MiB"),
     )
 
 
@@ -53,12 +78,12 @@ async def _stop_that_lasts(box: Sandbox) -> None:
     await box.slack.until(lambda slack: slack.channel_messages("ops"), 10, "the stop's live message")
 
 
-async def _commands(box: Sandbox) -> Sequence[Reply]:
+async def _sent(box: Sandbox, commands: Iterable[tuple[str, str]], a_second: int) -> Sequence[Reply]:
     """Sent at their times, whether the ones before are answered or not."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     sent = []
-    for number, (person, words) in enumerate(islice(cycle(MIXED), A_SECOND * SECONDS)):
-        await asyncio.sleep(begun + number / A_SECOND - loop.time())
+    for number, (person, words) in enumerate(commands):
+        await asyncio.sleep(begun + number / a_second - loop.time())
         sent.append(asyncio.create_task(box.slack.person(person).types(f"/tml {words}", "ops")))
     return await asyncio.gather(*sent)

@@ -48,6 +48,11 @@ class Measured:
         self._process = process
         self.gaps: list[float] = []
 
+    def memory(self) -> int:
+        """Bytes of the process that are in memory (proc(5), VmRSS)."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1])
+
     def begin(self) -> None:
         """Forget the ticks so far: they are of the start."""
         self._process.send_signal(signal.SIGUSR1)

@@ -154,7 +154,14 @@ async def serving(
         gate = Gate(sites, access, memory, slots=slots, launcher=launcher, notices=notices, clock=clock, new_id=fresh)
         desk = Desk(sites, gate, access, memory, link, clock)
         line.handler = await _listening(settings, client, desk, stack, timing.ping)
+        stack.push_async_callback(_leave, desk, executor)
         yield Service(port)
+
+
+async def _leave(desk: Desk, executor: Executor) -> None:
+    """Writing stops and the Leases are released while Slack still hears that the bot restarts."""
+    desk.reception.close()
+    await executor.close()
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Answers what people type and press. Every answer is private; what happens is told in the cluster's channel."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -30,6 +31,7 @@ from bot.grammar import parse
 from bot.line import normalised
 from bot.outcome import Interrupted, Request
 from bot.overview import Overview, Permalink
+from bot.reception import Reception, TooMany
 from bot.sites import Site
 from bot.views import answers
 from bot.views import approval as approval_views
@@ -75,24 +77,26 @@ class Desk:
         self._gate = gate
         self._access = access
         self._audit = memory.audit
+        self.reception = Reception()
         self._overview = Overview(sites, access, memory, permalink, clock)
         self.buttons: Mapping[str, Button] = Buttons(sites, gate, access, memory, self._overview, clock).by_action
         """By the name that Slack sends along."""
 
     async def answer(self, request: Request) -> Message:
         """The private answer to a slash command."""
-        return (await self._answered(request, self._obey(request))).message
+        return (await self._answered(request, partial(self._obey, request))).message
 
     async def press(self, button: Button, person: Person, place: Place, value: str) -> Answer:
         """The private answer to a click; ``value`` is the id of what the button is about."""
         request = Request(person, place, f"{button.words} {value}")
-        answer = await self._answered(request, button.press(person, place, value))
+        answer = await self._answered(request, partial(button.press, person, place, value))
         return Answer(answer.message, settles=answer.settles and button.settles)
 
     async def decide(self, person: Person, place: Place, approval: str) -> Approval:
         """A card's Approve: what the modal is made of. Raises Refused; the refusal is recorded."""
         try:
-            return await self._gate.consent.look_at(person, approval, place)
+            with self.reception.let_in():
+                return await self._gate.consent.look_at(person, approval, place)
         except Refused as refusal:
             await self.record_refusal(Request(person, place, f"approve {approval}"), refusal)
             raise
@@ -100,15 +104,17 @@ class Desk:
     async def approve(self, person: Person, place: Place, approval: str, typed: str, reason: str) -> Message:
         """The modal's submission. Raises Refused; the refusal is recorded."""
         try:
-            return told(await self._gate.consent.approve(person, approval, normalised(typed), reason))
+            with self.reception.let_in():
+                return told(await self._gate.consent.approve(person, approval, normalised(typed), reason))
         except Refused as refusal:
             await self.record_refusal(Request(person, place, f"approve {approval} {typed}"), refusal)
             raise
 
-    async def _answered(self, request: Request, work: Awaitable[Message]) -> Answer:
+    async def _answered(self, request: Request, work: Callable[[], Awaitable[Message]]) -> Answer:
         """Refusals and known troubles as answers, which leave a card that is still good; the rest goes on as it is."""
         try:
-            return Answer(await work, settles=True)
+            with self.reception.let_in():
+                return Answer(await work(), settles=True)
         except Refused as refusal:
             await self.record_refusal(request, refusal)
             link = await self._overview.way_to(refusal.operation) if isinstance(refusal, ClusterBusy) else None
@@ -121,7 +127,9 @@ class Desk:
             return Answer(answers.unrecorded())
 
     async def record_refusal(self, request: Request, refusal: Refused) -> None:
-        """Whoever catches a refusal has it recorded."""
+        """Whoever catches a refusal has it recorded; not what was turned away to have less to do."""
+        if isinstance(refusal, TooMany):
+            return
         data = {"text": request.text[:1000], "code": refusal.code, "why": str(refusal)}
         try:
             await self._audit.record(Entry("refused", request.person, None, None, request.place, data))

@@ -127,6 +127,7 @@ class Office:
     starter: Starter
     told: Told = field(default_factory=Told)
     gate: Gate | None = None
+    desk: Desk | None = None
     restart: Callable[[], Any] = field(default=lambda: None)
 
     @property
@@ -188,7 +189,7 @@ class Office:
 @asynccontextmanager
 async def at_the_desk(
     store: Store, workspace: SlackSandbox, doors: dict[str, Door], starter: Starter, told: Told
-) -> AsyncIterator[Gate]:
+) -> AsyncIterator[tuple[Gate, Desk]]:
     """One process's life: it remembers nothing of the one before but what is in the database."""
     sites = {one.name: Site(one, doors[one.name]) for one in CLUSTERS}
     client = AsyncWebClient(workspace.bot_token, base_url=workspace.url, retry_handlers=[])
@@ -207,7 +208,7 @@ async def at_the_desk(
     handler = AsyncSocketModeHandler(app, workspace.app_token, web_client=client)
     await handler.connect_async()
     try:
-        yield gate
+        yield gate, desk
     finally:
         await handler.close_async()
 
@@ -228,7 +229,8 @@ async def an_office(folder: Path, **workspace_options: Any) -> AsyncIterator[Off
 
         async def restart() -> None:
             await process.aclose()
-            made.gate = await process.enter_async_context(at_the_desk(store, workspace, doors, starter, made.told))
+            at_work = at_the_desk(store, workspace, doors, starter, made.told)
+            made.gate, made.desk = await process.enter_async_context(at_work)
 
         made.restart = restart
         await restart()

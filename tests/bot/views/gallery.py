@@ -8,6 +8,7 @@ from bot.access import Role, Undecided
 from bot.cancelling import StillEnding
 from bot.outcome import ApprovedNotBegun, Overtaken
 from bot.overview import Hidden
+from bot.reception import Restarting, TooMany
 from bot.views import answers, kept, operation, removals, thread
 from bot.views import approval as cards
 from bot.views import hold as holds
@@ -250,6 +251,8 @@ def every_refusal(world: World) -> list[errors.Refused]:
         StillEnding(world.operation(Verb.STOP)),
         ClusterHeld(world.hold),
         NotHeld("prod"),
+        Restarting(),
+        TooMany(),
         proposals.NoSuchProposal(world.word),
         proposals.NotYours(proposal),
         proposals.ProposalExpired(proposal),

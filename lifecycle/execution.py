@@ -72,6 +72,36 @@ def backoff(refusals: int, asked: float = 0.0) -> float:
 
 
 @dataclass
+class Deadlines:
+    """When the phases' time is over, by the clock that never jumps.
+
+    The wall clock says how much of a phase's time was used up before this process came to it, and is asked that once.
+    """
+
+    clock: Clock
+    by_phase: dict[str, float] = field(default_factory=dict)
+    hurried: set[str] = field(default_factory=set)
+
+    def of(self, operation: Operation) -> float:
+        """Of its present phase, which may not be entered yet; in the monotonic clock's seconds."""
+        if operation.phase not in self.by_phase:
+            limit = phases_from(operation.goal, operation.phase)[0].time_for(operation)
+            used = self.clock.now() - (operation.phase_begun_at or self.clock.now())
+            left = min(limit, limit - used)
+            self.by_phase[operation.phase] = self.clock.monotonic() + left.total_seconds()
+        return self.by_phase[operation.phase]
+
+    def hurry(self, operation: Operation) -> None:
+        """Of what is cancelled: only as long as a true account is worth waiting for, counted from the first time."""
+        if operation.phase not in self.hurried:
+            self.hurried.add(operation.phase)
+            self.by_phase[operation.phase] = min(self.of(operation), self.clock.monotonic() + ONE_LOOK)
+
+    def is_over(self, operation: Operation) -> bool:
+        return self.clock.monotonic() >= self.of(operation)
+
+
+@dataclass
 class Execution:
     """One executor's run of one operation, under one held Lease."""
 
@@ -81,13 +111,12 @@ class Execution:
     cluster: Cluster
     lease: Lease
     probe_url: str | None
+    deadlines: Deadlines
     observed: Observed | None = None
     sent: dict[Step, object] = field(default_factory=dict)
     """How the object of each accepted step was in the picture it was decided on, until a picture shows it otherwise."""
     told: set[str | Exit] = field(default_factory=set)
     """Arrivals and exits that this executor wrote down; the journal knows those of the others."""
-    deadline: float = 0.0
-    """Of the present phase, by the monotonic clock: a wall clock that jumps ends nothing early or late."""
     slow_at: float | None = None
     """By the monotonic clock; None when there is no usual time, or it was told."""
 
@@ -162,12 +191,11 @@ class Execution:
                 await self.journal.verified(self.operation, verification)
 
     async def _enter(self, phase: Phase) -> None:
-        """A phase that was entered before keeps its time; what is left of it counts from here."""
+        """A phase that was entered before keeps its time."""
         limit = phase.time_for(self.operation)
         self.operation = await self.journal.entered(self.operation, limit)
-        assert self.operation.phase_begun_at is not None
         self.told.clear()
-        self.deadline = self._monotonic(self.operation.phase_begun_at + limit)
+        self.deadlines.of(self.operation)
         if self.operation.expected:
             slow_at = self.operation.begun_at + 2 * timedelta(seconds=self.operation.expected)
             self.slow_at = self._monotonic(slow_at)
@@ -201,7 +229,7 @@ class Execution:
     def _wait(self, pace: Pace) -> float:
         """Seconds until there is a reason to look again even if nothing changes; at most 0 past the deadline."""
         now = self.clock.monotonic()
-        left = self.deadline - now
+        left = self.deadlines.of(self.operation) - now
         until_slow = None if self.slow_at is None else max(0.01, self.slow_at - now)
         reasons = [left, pace.pause(), until_slow]
         return min(reason for reason in reasons if reason is not None) if left > 0 else left

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from lifecycle.checks import Checked
 from lifecycle.decide import phases_from, phases_of, way_back
 from lifecycle.decide.cancel import takes_no_step
 from lifecycle.errors import Cancelled, ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
-from lifecycle.execution import ONE_LOOK, Execution, Stopped, backoff
+from lifecycle.execution import Deadlines, Execution, Stopped, backoff
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.phase import Phase
 from lifecycle.ports import Clock, Cluster, Journal, Lease
@@ -35,17 +35,18 @@ class Runner:
 
     async def run(self, operation: Operation, cluster: Cluster, probe_url: str | None = None) -> Operation:
         """Take the operation up wherever it is and bring it to an end. Raises Fenced when somebody else took it."""
-        refusals, since = 0, self.clock.now()
+        refusals, deadlines = 0, Deadlines(self.clock)
+        deadlines.of(operation)
         while True:
             try:
                 async with cluster.lease(self.executor, patience=self.patience) as lease:
                     operation = await self._take(operation, cluster)
-                    while not await self._stamp(operation, cluster, lease, since):
+                    while not await self._stamp(operation, cluster, lease, deadlines):
                         refusals += 1
                         await asyncio.sleep(backoff(refusals))
                         operation = await self._take(operation, cluster)
                     return await Execution(
-                        self.journal, self.clock, operation, cluster, lease, probe_url
+                        self.journal, self.clock, operation, cluster, lease, probe_url, deadlines
                     ).through_all_phases()
             except LeaseLost:
                 log.warning("lease lost, taking it up again", extra={"operation": operation.id})
@@ -58,11 +59,13 @@ class Runner:
                 # whoever holds it carries this very operation out: wait for its end, or for its own
             except (Stopped, ClusterError) as reason:
                 operation = await self._latest(operation)
-                if isinstance(reason, Retryable) and self._may_try_again(operation, since):
+                if takes_no_step(operation):
+                    deadlines.hurry(operation)
+                if isinstance(reason, Retryable) and not deadlines.is_over(operation):
                     refusals += 1
                     await asyncio.sleep(backoff(refusals, reason.after or 0.0))
                     continue
-                operation, since = await self._given_up(operation, cluster, str(reason)), self.clock.now()
+                operation = await self._given_up(operation, cluster, str(reason))
                 if operation.state is not State.RUNNING:
                     return operation
 
@@ -71,12 +74,12 @@ class Runner:
         highest = await cluster.highest_epoch(operation.goal)
         return await self.journal.take(operation, self.executor, max(operation.epoch, highest) + 1)
 
-    async def _stamp(self, operation: Operation, cluster: Cluster, lease: Lease, since: datetime) -> bool:
+    async def _stamp(self, operation: Operation, cluster: Cluster, lease: Lease, deadlines: Deadlines) -> bool:
         """From here on no earlier executor can write; False when an object changed between read and write."""
         try:
             await cluster.stamp(operation.goal, operation.epoch, lease)
         except Conflict:
-            if self._expired(operation, since):
+            if deadlines.is_over(operation):
                 raise Stopped("the epoch could not be stamped: something else keeps changing the workloads") from None
             return False
         return True
@@ -84,19 +87,6 @@ class Runner:
     async def _latest(self, operation: Operation) -> Operation:
         """In the phase that it went on to since, still at our epoch: what somebody else took stays theirs."""
         return replace(await self.journal.current(operation), epoch=operation.epoch)
-
-    def _expired(self, operation: Operation, since: datetime) -> bool:
-        """Whether the phase's time was up before the loop itself could say so, because Kubernetes was away.
-
-        A phase that was not entered yet began when this process came to it.
-        """
-        return self.clock.now() >= (operation.phase_begun_at or since) + _phase(operation).time_for(operation)
-
-    def _may_try_again(self, operation: Operation, since: datetime) -> bool:
-        """Of what is cancelled only for as long as a true account is worth waiting for."""
-        if takes_no_step(operation) and operation.cancellation:
-            return self.clock.now() < operation.cancellation.at + timedelta(seconds=ONE_LOOK)
-        return not self._expired(operation, since)
 
     async def _given_up(self, operation: Operation, cluster: Cluster, reason: str) -> Operation:
         """End it, or go on with its way back where there is one."""

@@ -214,7 +214,7 @@ async def test_a_cluster_that_cannot_be_read_keeps_nobody_from_cancelling(answer
     outcome = outcome_of(ended)
     assert (ended.state, outcome.cancelled, outcome.diagnosis) == (State.FAILED, True, None)
     assert str(answer) in (outcome.error or "")
-    assert place.clock.monotonic() <= 20
+    assert place.clock.monotonic() <= 30
     assert place.journal.steps == []
 
 

@@ -123,9 +123,7 @@ class Overview:
         if purge := await self._memory.retention.purge_of(removal.id):
             return f"its volumes purged by {purge}"
         kept = (await self._memory.retention.of(removal.cluster)).volumes
-        until = next(
-            (one.keeping.announced_for or one.keeping.until for one in kept if one.delete.id == removal.id), None
-        )
+        until = next((one.keeping.announced_for or one.keeping.until for one in kept if one.by.id == removal.id), None)
         return f"restorable until {until:%Y-%m-%d %H:%M} UTC" if until else "restorable"
 
     async def _visible(self, person: Person) -> list[str]:

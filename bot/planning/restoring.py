@@ -82,6 +82,7 @@ async def _in_place(chosen: Kept, discovery: Discovery, known: Known) -> Plan:
     left, how = await known.memory.operations.half_restored(known.name), ended_how(last)
     unsaved = known.settings.unsaved
     goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
+    goal = replace(goal, keeps=known.settings.keep_volumes)
     in_place.refuse_lost(goal, await known.cluster.picture(goal))
     doubted = configuration.doubted(last, discovery.observed.claims)
     clones = configuration.doubted_clones(goal.clones, chosen.operation)

@@ -1,8 +1,7 @@
 """Purge: what was kept goes for good, one object after another, and only what nobody can need any more.
 
 A snapshot goes with its bytes once its content was SEEN to let them go. A kept volume gets its reclaim policy of before
-only while it is Released, still bears the mark of the delete that kept it, and no claim is, or may
-get, bound to it.
+only while it is Released, still bears the mark of the operation that kept it, and no claim is, or may get, bound to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,13 +44,14 @@ class SetRecord:
 
 @dataclass(frozen=True)
 class Stock:
-    """What the records say is kept of one cluster: ``deletes`` are those that nobody brought back.
+    """What the records say is kept of one cluster.
 
+    ``kept_by`` are the operations that kept volumes: deletes that nobody brought back, and restores in place.
     ``needed`` is as in lifecycle.retention.stale.
     """
 
     sets: tuple[SetRecord, ...] = ()
-    deletes: tuple[Operation, ...] = ()
+    kept_by: tuple[Operation, ...] = ()
     needed: Mapping[str, str] = field(default_factory=dict)
     restoring: frozenset[str] = frozenset()
     """What restores need that have not come to their end, by the id of the operation that kept or took it."""
@@ -61,13 +61,13 @@ class Stock:
 
 def draft(stock: Stock) -> Goal:
     """All that has to be looked at before anything is said about a purge."""
-    ids = {*(one.id for one in stock.sets), *(one.id for one in stock.deletes)}
+    ids = {*(one.id for one in stock.sets), *(one.id for one in stock.kept_by)}
     return Goal(
         verb=Verb.PURGE,
         topology=arranged(()),
         counts={},
         mark=UNMARKED,
-        volumes=tuple(volume for one in stock.deletes for volume in one.goal.volumes),
+        volumes=tuple(volume for one in stock.kept_by for volume in one.goal.volumes),
         purging=Purging(
             doomed=tuple(
                 Doomed(one.id, member.claim, member.name, content=member.content)
@@ -91,13 +91,13 @@ def _quality(record: SetRecord, observed: Observed) -> Quality:
     return Quality.GOOD if is_intact(record.members, seen) and not record.is_bad else Quality.BAD
 
 
-def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict) -> Goal:
-    """What goes of these deletes' kept volumes and of these sets, as it is seen in this picture for the draft.
+def goal(stock: Stock, observed: Observed, kept_by: Sequence[str], sets: Verdict) -> Goal:
+    """What goes of the volumes that these operations kept and of these sets, as seen in this picture for the draft.
 
     Raises NothingToPurge, with every reason, where nothing may go.
     """
     stays = {f"set {identity}": why for identity, why in sets.stays.items()}
-    wanted = [one for one in stock.deletes if one.id in deletes]
+    wanted = [one for one in stock.kept_by if one.id in kept_by]
     guard = _guard(stock, sets.goes)
     volumes: list[Volume] = []
     going: tuple[str, ...] = ()
@@ -142,41 +142,46 @@ def _survivor(stock: Stock, going: Sequence[str], observed: Observed) -> SetReco
     return max(good, key=lambda one: (one.begun_at, one.id), default=None) if going else None
 
 
-def _needs_set(delete: Operation) -> bool:
-    """Whether the delete was approved as one that has a snapshot set beside the kept volumes."""
-    return delete.goal.cutting is not None and bool(delete.goal.cutting.members)
+def _needs_set(by: Operation) -> bool:
+    """Whether it was approved as one that has a snapshot set beside the kept volumes."""
+    return by.goal.cutting is not None and bool(by.goal.cutting.members)
 
 
-def _unguarded(delete: Operation, guard: SetRecord | None, observed: Observed) -> str | None:
-    """Why its volumes stay: they are the only good copy, and the delete was not approved so."""
-    if not _needs_set(delete):
+def _unguarded(by: Operation, guard: SetRecord | None, observed: Observed) -> str | None:
+    """Why its volumes stay: they are the only good copy, and it was not approved so."""
+    if not _needs_set(by):
         return None
     if guard is None:
         return "the cluster has no snapshot set, so the kept volumes are the only copy"
     if _quality(guard, observed) is not Quality.GOOD:
         told = "has failed its restore test" if guard.is_bad else "is not whole any more"
         return f"the cluster's newest snapshot set {guard.id} {told}, so the kept volumes stay"
-    assert delete.goal.cutting
-    if lacking := {member.claim for member in delete.goal.cutting.members} - guard.claims:
+    assert by.goal.cutting
+    if lacking := {member.claim for member in by.goal.cutting.members} - guard.claims:
         return f"the cluster's newest snapshot set {guard.id} is without {', '.join(sorted(lacking))}"
     return None
 
 
-def _awaited(delete: Operation, stock: Stock) -> str | None:
-    return "a restore of it has not come to its end, and goes on from it" if delete.id in stock.restoring else None
+def _awaited(by: Operation, stock: Stock) -> str | None:
+    return "a restore that needs it has not come to its end" if by.id in stock.restoring else None
 
 
-def is_gone(delete: Operation, observed: Observed) -> bool:
-    """Whether nothing of what it kept is left to purge, as SEEN: each volume is not there, or in use again."""
-    found = ((one, observed.volume(one.name)) for one in delete.goal.volumes)
-    return all(seen is None or (seen.uid == one.uid and seen.phase == "Bound") for one, seen in found)
+def is_gone(by: Operation, observed: Observed) -> bool:
+    """Whether nothing of what it kept is left to purge, as SEEN: each volume is not there, or not its own any more."""
+    found = ((one, observed.volume(one.name)) for one in by.goal.volumes)
+    return all(seen is None or (seen.uid == one.uid and _is_anothers(by, seen)) for one, seen in found)
 
 
-def _withheld(delete: Operation, observed: Observed) -> str | None:
+def _is_anothers(by: Operation, seen: Volume) -> bool:
+    """In use again, or kept by a later operation, which found it bound."""
+    return seen.phase == "Bound" or seen.kept_by not in ("", by.id)
+
+
+def _withheld(by: Operation, observed: Observed) -> str | None:
     """Why none of its volumes goes: somebody uses one again, or may."""
-    for volume in delete.goal.volumes:
+    for volume in by.goal.volumes:
         seen = observed.volume(volume.name)
-        if seen is None or seen.uid != volume.uid or seen.kept_by != delete.id:
+        if seen is None or seen.uid != volume.uid or seen.kept_by != by.id:
             continue  # gone, given back, or another operation's by now: nothing of it is touched
         if _is_claimed(volume, observed):
             return f"a claim {volume.claim} is there again"
@@ -200,10 +205,10 @@ def _in_use(frozen: Volume, seen: Volume) -> str | None:
     return None if seen.phase == RELEASED else f"volume {frozen.name} is {seen.phase}"
 
 
-def _kept_volumes(delete: Operation, observed: Observed) -> list[Volume]:
+def _kept_volumes(by: Operation, observed: Observed) -> list[Volume]:
     """As they are seen: with the mark and the policy of before."""
-    found = ((one, observed.volume(one.name)) for one in delete.goal.volumes)
-    return [seen for one, seen in found if seen and seen.uid == one.uid and seen.kept_by == delete.id]
+    found = ((one, observed.volume(one.name)) for one in by.goal.volumes)
+    return [seen for one, seen in found if seen and seen.uid == one.uid and seen.kept_by == by.id]
 
 
 def _doomed(stock: Stock, going: Sequence[str], observed: Observed) -> tuple[Doomed, ...]:
@@ -235,14 +240,14 @@ def _content_of(record: SetRecord, member: Snapshot, seen: Snapshot | None, obse
     return content if is_recorded else None
 
 
-def _captures(stock: Stock, deletes: Sequence[str], sets: Sequence[str]) -> tuple[str, ...]:
+def _captures(stock: Stock, kept_by: Sequence[str], sets: Sequence[str]) -> tuple[str, ...]:
     """Those with which nothing is left that could be brought back."""
     needed = {one.id for one in stock.sets if one.id not in sets} | {
-        one.id for one in stock.deletes if one.id not in deletes
+        one.id for one in stock.kept_by if one.id not in kept_by
     }
     if any(not one.failed and one.id not in sets for one in stock.sets):
         needed.add(stock.way_back)
-    return tuple(sorted({*deletes, *sets} - needed))
+    return tuple(sorted({*kept_by, *sets} - needed))
 
 
 def of(goal: Goal) -> Purging:
@@ -336,7 +341,7 @@ def _is_of(one: Doomed, content: Content) -> bool:
 
 
 def giving_up_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """Give each kept volume its policy of before, as long as it is as the delete left it."""
+    """Give each kept volume its policy of before, as long as it is as it was left."""
     return [
         Step(Action.GIVE_UP, volume.ref, uid=volume.uid)
         for volume in goal.volumes
@@ -349,7 +354,7 @@ def giving_up_steps(goal: Goal, observed: Observed) -> list[Step]:
 
 
 def given_up(goal: Goal, observed: Observed, ref: Ref) -> bool:
-    """Gone; or, where it was Retain before, without any mark of the delete: its disk is removed by hand."""
+    """Gone; or, where it was Retain before, without any mark: its disk is removed by hand."""
     volume = next(one for one in goal.volumes if one.ref == ref)
     seen = observed.volume(ref.name)
     if seen is None or seen.uid != volume.uid:

@@ -22,10 +22,10 @@ class Withholding(Keeper):
 
     held: str = ""
 
-    async def plan_of_volumes(self, records: Records, delete: str) -> Plan:
-        if delete == self.held:
+    async def plan_of_volumes(self, records: Records, by: str) -> Plan:
+        if by == self.held:
             raise NothingToPurge("a restore of it has not come to its end")
-        goal = replace(a_purge(deletes=(delete,)).goal, volumes=values.inventory(values.discovery()).volumes)
+        goal = replace(a_purge(deletes=(by,)).goal, volumes=values.inventory(values.discovery()).volumes)
         return planned(values.operation(goal, "op-purge0"))[1]
 
 

@@ -36,16 +36,26 @@ DELETES = ("op-delete",)
 
 @dataclass
 class House(Scene):
-    """A cluster that was deleted with a set, and had another set before."""
+    """A cluster that was deleted with a set, or restored in place, and had other sets before."""
 
     cuts: bool = True
     pinned: frozenset[str] = frozenset()
+    kept_by: tuple[str, ...] = DELETES
 
     async def deleted(self, *, older: bool = False) -> "House":
         if older:
             await self.run(await self.snapshot(Temperature.HOT, "op-oldest"))
             await self.run(await self.snapshot(Temperature.HOT, "op-middle"))
         await self.run(await self.delete())
+        return self
+
+    async def exchanged(self) -> "House":
+        """Back to its newest set in place, after it had written on."""
+        self.kept_by = ("op-place0",)
+        await self.run(await self.snapshot(Temperature.HOT, "op-oldest"))
+        await self.run(await self.snapshot(Temperature.COLD, "op-middle"))
+        self.world.data = {volume: f"{text}, and more" for volume, text in self.world.data.items()}
+        assert (await self.run(await self.exchange("op-middle"))).state is State.DONE
         return self
 
     @property
@@ -55,17 +65,17 @@ class House(Scene):
             SetRecord(one.id, values.NOW.replace(hour=at), one.members, pinned=one.id in self.pinned)
             for at, one in enumerate(self.journal.sets.values())
         )
-        deletes = [one for one in self.journal.rows.values() if one.id in DELETES]
-        return Stock(sets, tuple(deletes), {"op-delete": "the deleted cluster's way back"})
+        kept_by = [one for one in self.journal.rows.values() if one.id in self.kept_by]
+        return Stock(sets, tuple(kept_by), {"op-delete": "the deleted cluster's way back"})
 
-    async def goal(self, deletes: Sequence[str] = DELETES, policy: Policy | None = None) -> Goal:
+    async def goal(self, kept_by: Sequence[str] | None = None, policy: Policy | None = None) -> Goal:
         observed = await self.cluster.picture(purge.draft(self.stock))
         found = purge.held(self.stock, observed)
         sets = stale(found, policy, self.stock.needed, values.NOW) if policy else Verdict()
-        return purge.goal(self.stock, observed, deletes, sets)
+        return purge.goal(self.stock, observed, self.kept_by if kept_by is None else kept_by, sets)
 
-    async def purge(self, deletes: Sequence[str] = DELETES, policy: Policy | None = None) -> Operation:
-        return self.begin(await self.goal(deletes, policy), "op-purge0")
+    async def purge(self, kept_by: Sequence[str] | None = None, policy: Policy | None = None) -> Operation:
+        return self.begin(await self.goal(kept_by, policy), "op-purge0")
 
     @property
     def set_of_the_delete_is_whole(self) -> bool:
@@ -328,7 +338,7 @@ async def test_a_newest_set_that_breaks_while_old_ones_go_ends_that_before_their
 
 async def test_that_nothing_is_left_is_seen_and_not_concluded() -> None:
     house = await House().deleted()
-    (delete,) = house.stock.deletes
+    (delete,) = house.stock.kept_by
     seen = await house.cluster.picture(purge.draft(house.stock))
     assert not purge.is_gone(delete, seen)
     strange = tuple(replace(one, kept_by="") for one in seen.volumes)
@@ -341,12 +351,12 @@ async def test_that_nothing_is_left_is_seen_and_not_concluded() -> None:
 
 
 @settings(max_examples=150)
-@given(st.integers(0, 2**32), st.data())
+@given(st.booleans(), st.integers(0, 2**32), st.data())
 async def test_from_every_half_way_state_no_step_leaves_the_goal_or_touches_what_is_used(
-    seed: int, data: st.DataObject
+    is_exchanged: bool, seed: int, data: st.DataObject
 ) -> None:
     """Whatever somebody did meanwhile, and in whichever order the controllers moved."""
-    house = await House().deleted(older=True)
+    house = await (House().exchanged() if is_exchanged else House().deleted(older=True))
     goal = (await house.goal(policy=ALL)).marked("op-purge0")
     world, chance = house.world, Random(seed)
     for name in data.draw(st.sets(st.sampled_from(sorted(world.volumes)))):
@@ -371,27 +381,27 @@ async def test_from_every_half_way_state_no_step_leaves_the_goal_or_touches_what
             if phase.obstacle(goal, seen):
                 continue
             for step in phase.decide(goal, seen):
-                assert_allowed(goal, seen, step)
+                assert_allowed(goal, seen, step, *house.kept_by)
                 if chance.random() < 0.5 and world.uid_of(step.ref) == step.uid:
                     world.apply(step, goal, 1)
         world.move(chance)
 
 
-def assert_allowed(goal: Goal, seen: Observed, step: Step) -> None:
+def assert_allowed(goal: Goal, seen: Observed, step: Step, by: str) -> None:
     assert goal.purging
     if step.ref.kind is Kind.VOLUME:
         frozen = next(one for one in goal.volumes if one.ref == step.ref)
         there = seen.volume(step.ref.name)
         assert there
         assert step.action is Action.GIVE_UP
-        assert (there.uid, there.kept_by, there.phase) == (frozen.uid, "op-delete", "Released")
+        assert (there.uid, there.kept_by, there.phase) == (frozen.uid, by, "Released")
         assert (there.claim, there.claim_uid) == (frozen.claim, frozen.claim_uid)
         assert step.ref.name not in {claim.volume for claim in seen.claims}
         namesake = seen.claim(frozen.claim)
         assert namesake is None or namesake.volume not in ("", step.ref.name)
     elif step.ref.kind is Kind.SECRET:
         assert step.uid in {part.uid for part in goal.parts}
-        assert "op-delete" not in step.ref.name
+        assert by not in step.ref.name
     else:
         one = next(one for one in goal.purging.doomed if step.ref in one.refs)
         assert one.set in ("op-oldest", "op-middle")

@@ -54,7 +54,7 @@ async def kept(store: Store) -> KeptVolumes:
 
 
 async def announced(store: Store, identity: str = "no-000001") -> Notice:
-    notice = await store.retention.announce((await kept(store)).delete, OPS, lambda _: identity)
+    notice = await store.retention.announce((await kept(store)).by, OPS, lambda _: identity)
     assert notice
     return notice
 
@@ -71,12 +71,12 @@ async def with_set(store: Store, identity: str) -> None:
 
 async def test_a_notice_is_given_a_day_before_and_once_by_all_processes(store: Store, other: Store) -> None:
     await deleted(store)
-    assert await store.retention.announce((await kept(store)).delete, OPS, lambda _: "no-000001") is None
+    assert await store.retention.announce((await kept(store)).by, OPS, lambda _: "no-000001") is None
     store.clock.advance(6 * DAY)
     one = await kept(store)
     given = await asyncio.gather(
         *(
-            each.retention.announce(one.delete, OPS, lambda _, n=n: f"no-00000{n}")
+            each.retention.announce(one.by, OPS, lambda _, n=n: f"no-00000{n}")
             for n, each in enumerate((store, other))
         )  # type: ignore[misc]
     )
@@ -105,7 +105,7 @@ async def test_keep_longer_counts_once_however_often_it_is_pressed_and_is_announ
     assert extended.kept_until == notice.due_at + WEEK
     assert (await kinds(store)).count("notice-extended") == 1
     store.clock.advance(3 * DAY)
-    assert await store.retention.announce((await kept(store)).delete, OPS, lambda _: "no-000002") is None
+    assert await store.retention.announce((await kept(store)).by, OPS, lambda _: "no-000002") is None
     store.clock.advance(4 * DAY)
     again = await announced(store, "no-000002")
     assert again.due_at >= notice.due_at + WEEK
@@ -158,7 +158,7 @@ async def test_what_was_purged_is_kept_no_more_and_is_not_announced_again(store:
     await deleted(store)
     store.clock.advance(6 * DAY)
     notice = await announced(store)
-    delete = (await kept(store)).delete
+    delete = (await kept(store)).by
     store.clock.advance(2 * DAY)
     begun = await store.retention.begin(notice, *planned(a_purge()))
     assert await store.retention.announce(delete, OPS, lambda _: "no-000009") is None

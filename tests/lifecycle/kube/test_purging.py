@@ -156,7 +156,7 @@ async def test_a_kept_volume_whose_disk_another_one_is_for_is_not_given_up(
 async def purge_of_volumes(cluster: KubeCluster) -> Operation:
     deleted = replace(await deletion(cluster), state=State.DONE)
     await carried_out(cluster, deleted)
-    stock = Stock(deletes=(deleted,))
+    stock = Stock(kept_by=(deleted,))
     observed = await cluster.picture(purge.draft(stock))
     return operation_of(purge.goal(stock, observed, [deleted.id], Verdict()).marked("op-p"), 3, "op-p")
 

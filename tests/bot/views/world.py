@@ -30,6 +30,9 @@ from tests.fakes import values
 LATER = values.NOW + timedelta(minutes=4)
 
 
+WEEK = timedelta(days=7)
+
+
 @dataclass(frozen=True)
 class World:
     """A cluster in which every word that comes from elsewhere is the same one."""
@@ -85,7 +88,7 @@ class World:
             case Verb.RESTART:
                 return restart.goal(self.discovery, None, downtime=True)
             case Verb.DELETE:
-                return self.delete_goal(keeps_services=False)
+                return replace(self.delete_goal(keeps_services=False), keeps=WEEK)
             case Verb.RESTORE:
                 return restore.goal(restore.draft(self.removal()), self.gone())
             case Verb.PURGE:
@@ -93,7 +96,7 @@ class World:
             case Verb.SNAPSHOT:
                 return snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
             case Verb.RESTORE_IN_PLACE:
-                return self.exchange()
+                return replace(self.exchange(), keeps=WEEK)
             case Verb.REMOVE:
                 return self.remove_goal(keeps_services=False)
             case Verb.RETURN:
@@ -329,9 +332,9 @@ class World:
             replace(told, state=NoticeState.VOID, **ended),
         ]
 
-    def notice_entries(self) -> list[Recorded]:
+    def notice_entries(self, verb: Verb = Verb.DELETE) -> list[Recorded]:
         told: list[tuple[str, Any]] = [
-            ("notice", {"delete": "op-delete", "due_at": LATER, "volumes": self.gone().volumes}),
+            ("notice", {"verb": verb, "delete": "op-delete", "due_at": LATER, "volumes": self.gone().volumes}),
             ("notice-held", {"why": self.word}),
             ("notice-extended", {"until": LATER}),
             ("notice-begun", {"operation": "op-purge0", "delete": "op-delete"}),
@@ -349,7 +352,7 @@ class World:
             for one in ("op-000001", "op-000002")
         ]
         removal = self.removal()
-        keeping = Keeping(removal.id, LATER, timedelta(days=7))
+        keeping = Keeping(removal.id, LATER, WEEK)
         failed = self.failed(Verb.SNAPSHOT, snapshots=members)
         return Records(
             sets=tuple(Kept(one, taker) for one in saved),

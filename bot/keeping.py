@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -48,19 +48,22 @@ def stock_of(records: Records, target: Target) -> Stock:
             one.content.members,
             pinned=one.content.id in records.pins,
             is_bad=one.verification is not None and one.verification.result is Result.FAILED,
+            kubernetes=one.operation.goal.kubernetes,
         )
         for one in records.sets
         if one.operation.target == target
     )
     failed = (
-        SetRecord(one.id, one.begun_at, _left_by(one), failed=True) for one in records.failed if one.target == target
+        SetRecord(one.id, one.begun_at, _left_by(one), failed=True, kubernetes=one.goal.kubernetes)
+        for one in records.failed
+        if one.target == target
     )
     return Stock(
         (*recorded, *failed),
         tuple(one.by for one in records.volumes if one.by.target == target),
         needed,
         records.restoring,
-        records.last_way_back or "",
+        way_back=records.last_way_back or "",
     )
 
 
@@ -99,21 +102,27 @@ class Keeper:
         stock = stock_of(records, self.cluster.target)
         if not (stock.sets or stock.kept_by):
             raise NothingToPurge("Nothing is kept, so nothing can go.")
-        observed = await self.cluster.picture(purge.draft(stock))
+        stock, observed = await self._looked_at(stock)
         kept_by, sets = rule(stock, observed, await self.retention.moment())
         return plan_of_return(purge.goal(stock, observed, kept_by, sets), self.cluster.target, observed)
 
     async def is_gone(self, records: Records, by: Operation) -> bool:
         """Whether nothing is left of what it kept; of what was kept elsewhere nobody knows."""
-        stock = stock_of(records, self.cluster.target)
-        return by in stock.kept_by and purge.is_gone(by, await self.cluster.picture(purge.draft(stock)))
+        stock, observed = await self._looked_at(stock_of(records, self.cluster.target))
+        return by in stock.kept_by and purge.is_gone(by, stock, observed)
+
+    async def _looked_at(self, stock: Stock) -> tuple[Stock, Observed]:
+        """Whose picture it was is asked after it: a context that changes in between is not taken for the one before."""
+        observed = await self.cluster.picture(purge.draft(stock))
+        return replace(stock, kubernetes=await self.cluster.identity()), observed
 
     def _all(self, stock: Stock, observed: Observed, now: datetime) -> tuple[Sequence[str], Verdict]:
-        sets = clearable(purge.held(stock, observed), self.settings.retention, stock.needed, now)
+        needed = purge.needed(stock, observed)
+        sets = clearable(purge.held(stock, observed), self.settings.retention, needed, now)
         return [one.id for one in stock.kept_by], sets
 
     def _stale(self, stock: Stock, observed: Observed, now: datetime) -> tuple[Sequence[str], Verdict]:
-        return [], stale(purge.held(stock, observed), self.settings.retention, stock.needed, now)
+        return [], stale(purge.held(stock, observed), self.settings.retention, purge.needed(stock, observed), now)
 
     def may_be_stale(self, records: Records, now: datetime) -> bool:
         """Whether any set could go, were all of them good: else the cluster need not be asked."""

@@ -16,7 +16,7 @@ from bot.views import removals as removal_views
 from bot.views.blocks import Message
 from lifecycle.approval import Approval, NoSuchApproval, is_same
 from lifecycle.decide import restore
-from lifecycle.errors import ClusterError, NothingFound, Refused
+from lifecycle.errors import ClusterError, NothingFound, OtherKubernetes, Refused
 from lifecycle.model import Person, Place
 from lifecycle.operation import Operation, State
 from lifecycle.ports import Clock
@@ -81,6 +81,9 @@ class Overview:
             return removal_views.taken_by_hand(cluster, nothing.claims, last)
         if removal is None:
             raise NothingFound(f"there is no TML workload in {self._sites[cluster].cluster.target}")
+        here = await self._sites[cluster].cluster.identity()
+        if here and removal.goal.kubernetes not in ("", here):
+            raise OtherKubernetes(removal)
         left = await self._sites[cluster].cluster.picture(restore.draft(removal))
         return answers.deleted(cluster, removal, left)
 

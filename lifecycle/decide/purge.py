@@ -26,6 +26,8 @@ class SetRecord:
     pinned: bool = False
     is_bad: bool = False
     """A restore test has failed on it."""
+    kubernetes: str = ""
+    """In which Kubernetes cluster it was taken; empty: not known."""
 
     @property
     def claims(self) -> frozenset[str]:
@@ -46,6 +48,8 @@ class Stock:
     needed: Mapping[str, str] = field(default_factory=dict)
     restoring: frozenset[str] = frozenset()
     """What restores need that have not come to their end, by the id of the operation that kept or took it."""
+    kubernetes: str = ""
+    """The Kubernetes cluster of the picture."""
     way_back: str = ""
     """The delete whose capture a restore from any set would use: the last one, where the cluster is not back."""
 
@@ -93,7 +97,7 @@ def goal(stock: Stock, observed: Observed, kept_by: Sequence[str], sets: Verdict
     volumes: list[Volume] = []
     going: tuple[str, ...] = ()
     for one in wanted:
-        if why := _awaited(one, stock) or _withheld(one, observed) or _unguarded(one, guard, observed):
+        if why := _kept_elsewhere(one, stock, observed) or _why_they_stay(one, stock, guard, observed):
             stays[f"what {one.id} kept"] = why
         else:
             going = (*going, one.id)
@@ -106,6 +110,7 @@ def goal(stock: Stock, observed: Observed, kept_by: Sequence[str], sets: Verdict
         volumes=tuple(volumes),
         parts=tuple(part for part in observed.parts if part.made_by in captures),
         source=going[0] if len(going) == 1 else "",
+        kubernetes=stock.kubernetes,
         purging=Purging(
             deletes=going,
             sets=sets.goes,
@@ -153,12 +158,43 @@ def _unguarded(by: Operation, guard: SetRecord | None, observed: Observed) -> st
     return None
 
 
+def needed(stock: Stock, observed: Observed) -> Mapping[str, str]:
+    """As the stock has it, and besides, what nothing can be concluded of in this picture."""
+    found = ((one.id, _taken_elsewhere(one, stock, observed)) for one in stock.sets)
+    return {**stock.needed, **{identity: why for identity, why in found if why}}
+
+
+def _taken_elsewhere(record: SetRecord, stock: Stock, observed: Observed) -> str | None:
+    found = ((one, observed.snapshot(one.name)) for one in record.members)
+    is_here = any(seen and seen.made_by == record.id and one.uid in ("", seen.uid) for one, seen in found)
+    return _elsewhere(record.kubernetes, stock.kubernetes, is_here=is_here)
+
+
+def _kept_elsewhere(by: Operation, stock: Stock, observed: Observed) -> str | None:
+    found = ((one, observed.volume(one.name)) for one in by.goal.volumes)
+    is_here = any(seen and seen.uid == one.uid for one, seen in found)
+    return _elsewhere(by.goal.kubernetes, stock.kubernetes, is_here=is_here)
+
+
+def _elsewhere(kept_in: str, looked_at: str, *, is_here: bool) -> str | None:
+    """Why nothing that is missing is gone. Where nobody wrote down where it is, an object with its uid tells."""
+    if not kept_in:
+        return None if is_here else "nobody knows in which Kubernetes cluster it is, and nothing of it is in this one"
+    return None if kept_in == looked_at else "it is in another Kubernetes cluster than this context means"
+
+
+def _why_they_stay(by: Operation, stock: Stock, guard: SetRecord | None, observed: Observed) -> str | None:
+    return _awaited(by, stock) or _withheld(by, observed) or _unguarded(by, guard, observed)
+
+
 def _awaited(by: Operation, stock: Stock) -> str | None:
     return "a restore that needs it has not come to its end" if by.id in stock.restoring else None
 
 
-def is_gone(by: Operation, observed: Observed) -> bool:
+def is_gone(by: Operation, stock: Stock, observed: Observed) -> bool:
     """Whether nothing of what it kept is left to purge, as SEEN: each volume is not there, or not its own any more."""
+    if _kept_elsewhere(by, stock, observed):
+        return False
     found = ((one, observed.volume(one.name)) for one in by.goal.volumes)
     return all(seen is None or (seen.uid == one.uid and _is_anothers(by, seen)) for one, seen in found)
 

@@ -62,16 +62,24 @@ class House(Scene):
     def stock(self) -> Stock:
         """As the records have it."""
         sets = tuple(
-            SetRecord(one.id, values.NOW.replace(hour=at), one.members, pinned=one.id in self.pinned)
+            SetRecord(
+                one.id,
+                values.NOW.replace(hour=at),
+                one.members,
+                pinned=one.id in self.pinned,
+                kubernetes=self.journal.rows[one.id].goal.kubernetes,
+            )
             for at, one in enumerate(self.journal.sets.values())
         )
         kept_by = [one for one in self.journal.rows.values() if one.id in self.kept_by]
-        return Stock(sets, tuple(kept_by), {"op-delete": "the deleted cluster's way back"})
+        needed = {"op-delete": "the deleted cluster's way back"}
+        return Stock(sets, tuple(kept_by), needed, kubernetes=self.cluster.kubernetes)
 
     async def goal(self, kept_by: Sequence[str] | None = None, policy: Policy | None = None) -> Goal:
         observed = await self.cluster.picture(purge.draft(self.stock))
         found = purge.held(self.stock, observed)
-        sets = stale(found, policy, self.stock.needed, values.NOW) if policy else Verdict()
+        needed = purge.needed(self.stock, observed)
+        sets = stale(found, policy, needed, values.NOW) if policy else Verdict()
         return purge.goal(self.stock, observed, self.kept_by if kept_by is None else kept_by, sets)
 
     async def purge(self, kept_by: Sequence[str] | None = None, policy: Policy | None = None) -> Operation:
@@ -340,11 +348,15 @@ async def test_that_nothing_is_left_is_seen_and_not_concluded() -> None:
     house = await House().deleted()
     (delete,) = house.stock.kept_by
     seen = await house.cluster.picture(purge.draft(house.stock))
-    assert not purge.is_gone(delete, seen)
+    assert not purge.is_gone(delete, house.stock, seen)
     strange = tuple(replace(one, kept_by="") for one in seen.volumes)
-    assert not purge.is_gone(delete, replace(seen, volumes=strange)), "somebody removed the mark, and it is there"
-    assert purge.is_gone(delete, replace(seen, volumes=tuple(replace(one, phase="Bound") for one in seen.volumes)))
-    assert purge.is_gone(delete, replace(seen, volumes=()))
+    assert not purge.is_gone(delete, house.stock, replace(seen, volumes=strange)), (
+        "somebody removed the mark, and it is there"
+    )
+    assert purge.is_gone(
+        delete, house.stock, replace(seen, volumes=tuple(replace(one, phase="Bound") for one in seen.volumes))
+    )
+    assert purge.is_gone(delete, house.stock, replace(seen, volumes=()))
 
 
 # from every half-way state

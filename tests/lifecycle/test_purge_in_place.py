@@ -124,6 +124,6 @@ async def test_what_a_later_operation_found_bound_and_kept_is_nothing_of_the_ear
     house = await House().exchanged()
     (by,) = house.stock.kept_by
     seen = await house.cluster.picture(purge.draft(house.stock))
-    assert not purge.is_gone(by, seen)
+    assert not purge.is_gone(by, house.stock, seen)
     others = tuple(replace(one, kept_by="op-place1") for one in seen.volumes)
-    assert purge.is_gone(by, replace(seen, volumes=others))
+    assert purge.is_gone(by, house.stock, replace(seen, volumes=others))

@@ -217,6 +217,7 @@ def every_refusal(world: World) -> list[errors.Refused]:
         errors.Deleted(world.removal()),
         errors.HalfRestored(world.operation(Verb.RESTORE_IN_PLACE)),
         errors.HalfDeleted(world.removal()),
+        errors.OtherKubernetes(world.removal()),
         errors.Removed(world.stop_that_removed()),
         errors.HalfRemoved(world.stop_that_removed()),
         errors.NothingToRestore(f"No: {world.word}"),

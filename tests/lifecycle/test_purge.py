@@ -20,7 +20,7 @@ from lifecycle.retention import Policy, Verdict, stale
 from lifecycle.snapshots import Temperature, name_of
 from lifecycle.volumes import Claim
 from tests.fakes import values
-from tests.fakes.world import Fault
+from tests.fakes.world import Fault, World
 from tests.lifecycle.returning import (
     FULL,
     NOSQL_CLAIM,
@@ -29,6 +29,7 @@ from tests.lifecycle.returning import (
     Cut,
     Scene,
     cut_anywhere,
+    error_of,
 )
 
 DELETES = ("op-delete",)
@@ -439,3 +440,70 @@ async def test_the_plan_is_its_phases_and_its_digest_knows_every_object() -> Non
     other = replace(made.goal.volumes[0], uid="another")
     assert made.digest != plan_of_return(replace(made.goal, volumes=(other,)), values.TARGET, observed).digest
     assert NOSQL_CLAIM.name in {one.claim for one in made.goal.volumes}
+
+
+# in which Kubernetes cluster it is
+
+
+KEPT_IN = [
+    pytest.param("uid-of-kube-system", "uid-of-kube-system", True, None, id="the same"),
+    pytest.param("uid-of-kube-system", "uid-of-kube-system", False, None, id="the same, and gone"),
+    pytest.param("uid-of-kube-system", "another", False, "in another Kubernetes cluster", id="another"),
+    pytest.param("uid-of-kube-system", "another", True, "in another Kubernetes cluster", id="another, with its uids"),
+    pytest.param("uid-of-kube-system", "", False, "in another Kubernetes cluster", id="may not be read"),
+    pytest.param("", "another", False, "nobody knows in which Kubernetes cluster", id="never written down"),
+    pytest.param("", "another", True, None, id="never written down, and its uids are here"),
+]
+
+
+@pytest.mark.parametrize(("kept_in", "here", "is_there", "why"), KEPT_IN)
+async def test_of_what_is_kept_elsewhere_nothing_is_concluded_and_nothing_goes(
+    kept_in: str, here: str, is_there: bool, why: str | None
+) -> None:
+    house = await House().deleted(older=True)
+    stock = house.stock
+    observed = await house.cluster.picture(purge.draft(stock))
+    (by,) = stock.kept_by
+    by = replace(by, goal=replace(by.goal, kubernetes=kept_in))
+    sets = tuple(replace(one, kubernetes=kept_in) for one in stock.sets)
+    stock = replace(stock, sets=sets, kept_by=(by,), kubernetes=here)
+    seen = observed if is_there else replace(observed, volumes=(), snapshots=(), contents=())
+    assert purge.is_gone(by, stock, seen) is (why is None and not is_there)
+    needed = purge.needed(stock, seen)
+    assert all(why in needed[one.id] for one in sets) if why else needed == stock.needed
+    verdict = stale(purge.held(stock, observed), ALL, needed, values.NOW)
+    assert verdict.goes == (() if why else ("op-oldest", "op-middle"))
+    if why:
+        with pytest.raises(NothingToPurge, match=why):
+            purge.goal(stock, seen, DELETES, verdict)
+    elif is_there:
+        assert purge.goal(stock, seen, DELETES, verdict).kubernetes == here
+
+
+async def test_what_a_failed_set_left_is_known_by_its_mark_alone() -> None:
+    house = await House().deleted()
+    stock = house.stock
+    (only,) = stock.sets
+    left = tuple(replace(one, uid="") for one in only.members)
+    stock = replace(stock, sets=(replace(only, members=left, failed=True, kubernetes=""),), needed={})
+    seen = await house.cluster.picture(purge.draft(stock))
+    assert purge.needed(stock, seen) == {}
+    others = tuple(replace(one, made_by="op-other0") for one in seen.snapshots)
+    assert "nobody knows" in purge.needed(stock, replace(seen, snapshots=others))["op-delete"]
+
+
+async def test_a_purge_that_is_taken_up_in_another_kubernetes_cluster_ends_and_has_purged_nothing() -> None:
+    """There it would see at once that all of it is gone."""
+    house = await House().deleted(older=True)
+    begun = await house.purge(policy=ALL)
+    house.cluster.crash_after = 1
+    left = await house.cut_off(begun)
+    assert left
+    here, house.cluster.world = house.world, World({}, {})
+    house.cluster.kubernetes = "another"
+    ended = await house.run(left)
+    assert ended.state is State.FAILED
+    assert "is another Kubernetes cluster than the one in which this began" in error_of(ended)
+    house.cluster.world, house.cluster.kubernetes = here, "uid-of-kube-system"
+    assert (await house.run(house.begin(await house.goal(policy=ALL), "op-purge1"))).state is State.DONE
+    assert not house.world.volumes

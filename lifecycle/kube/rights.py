@@ -52,8 +52,10 @@ REMOVING = (
 None over claims or volumes; parts are patched only with --overwrite.
 """
 
+IDENTITY = Right("get", "", "namespaces", SYSTEM)
+"""To know which Kubernetes cluster it is."""
 _SEEN_WIDELY = (
-    Right("get", "", "namespaces", SYSTEM),
+    IDENTITY,
     *_rights("", ["persistentvolumes"], ["get", "list", "watch"]),
     *_PARTS_SEEN,
     *_rights("", ["persistentvolumeclaims"], ["get"]),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -37,7 +37,8 @@ def stock_of(records: Records, target: Target) -> Stock:
 
     A cluster's name may have meant another one before: what is kept there is not looked for here.
     """
-    needed = {one.delete.id: "the volumes that its delete kept are not purged yet" for one in records.volumes}
+    deletes = (one.by.id for one in records.volumes if one.by.verb is Verb.DELETE)
+    needed = dict.fromkeys(deletes, "the volumes that its delete kept are not purged yet")
     if records.last_way_back:
         needed[records.last_way_back] = "the deleted cluster's way back"
     for identity in records.restoring:
@@ -49,19 +50,22 @@ def stock_of(records: Records, target: Target) -> Stock:
             one.content.members,
             pinned=one.content.id in records.pins,
             is_bad=one.verification is not None and one.verification.result is Result.FAILED,
+            kubernetes=one.operation.goal.kubernetes,
         )
         for one in records.sets
         if one.operation.target == target
     )
     failed = (
-        SetRecord(one.id, one.begun_at, _left_by(one), failed=True) for one in records.failed if one.target == target
+        SetRecord(one.id, one.begun_at, _left_by(one), failed=True, kubernetes=one.goal.kubernetes)
+        for one in records.failed
+        if one.target == target
     )
     return Stock(
         (*recorded, *failed),
-        tuple(one.delete for one in records.volumes if one.delete.target == target),
+        tuple(one.by for one in records.volumes if one.by.target == target),
         needed,
         records.restoring,
-        records.last_way_back or "",
+        way_back=records.last_way_back or "",
     )
 
 
@@ -72,7 +76,7 @@ def _left_by(failed: Operation) -> tuple[Snapshot, ...]:
 
 
 Rule = Callable[[Stock, Observed, datetime], tuple[Sequence[str], Verdict]]
-"""Which deletes' volumes and which sets are to go."""
+"""Whose kept volumes and which sets are to go, by the operations' ids."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,9 @@ class Keeper:
         """All that a person may have purged now. Raises NothingToPurge."""
         return await self._plan(await self.retention.of(self.name), self._all)
 
-    async def plan_of_volumes(self, records: Records, delete: str) -> Plan:
-        """The volumes that this delete kept. Raises NothingToPurge."""
-        return await self._plan(records, lambda *_: ([delete], Verdict()))
+    async def plan_of_volumes(self, records: Records, by: str) -> Plan:
+        """The volumes that this operation kept. Raises NothingToPurge."""
+        return await self._plan(records, lambda *_: ([by], Verdict()))
 
     async def plan_of_sets(self, records: Records) -> Plan:
         """The sets that the configuration lets go. Raises NothingToPurge."""
@@ -98,23 +102,29 @@ class Keeper:
 
     async def _plan(self, records: Records, rule: Rule) -> Plan:
         stock = stock_of(records, self.cluster.target)
-        if not (stock.sets or stock.deletes):
+        if not (stock.sets or stock.kept_by):
             raise NothingToPurge("Nothing is kept, so nothing can go.")
-        observed = await self.cluster.picture(purge.draft(stock))
-        deletes, sets = rule(stock, observed, await self.retention.moment())
-        return plan_of_return(purge.goal(stock, observed, deletes, sets), self.cluster.target, observed)
+        stock, observed = await self._looked_at(stock)
+        kept_by, sets = rule(stock, observed, await self.retention.moment())
+        return plan_of_return(purge.goal(stock, observed, kept_by, sets), self.cluster.target, observed)
 
-    async def is_gone(self, records: Records, delete: Operation) -> bool:
+    async def is_gone(self, records: Records, by: Operation) -> bool:
         """Whether nothing is left of what it kept; of what was kept elsewhere nobody knows."""
-        stock = stock_of(records, self.cluster.target)
-        return delete in stock.deletes and purge.is_gone(delete, await self.cluster.picture(purge.draft(stock)))
+        stock, observed = await self._looked_at(stock_of(records, self.cluster.target))
+        return by in stock.kept_by and purge.is_gone(by, stock, observed)
+
+    async def _looked_at(self, stock: Stock) -> tuple[Stock, Observed]:
+        """Whose picture it was is asked after it: a context that changes in between is not taken for the one before."""
+        observed = await self.cluster.picture(purge.draft(stock))
+        return replace(stock, kubernetes=await self.cluster.identity()), observed
 
     def _all(self, stock: Stock, observed: Observed, now: datetime) -> tuple[Sequence[str], Verdict]:
-        sets = clearable(purge.held(stock, observed), self.settings.retention, stock.needed, now)
-        return [one.id for one in stock.deletes], sets
+        needed = purge.needed(stock, observed)
+        sets = clearable(purge.held(stock, observed), self.settings.retention, needed, now)
+        return [one.id for one in stock.kept_by], sets
 
     def _stale(self, stock: Stock, observed: Observed, now: datetime) -> tuple[Sequence[str], Verdict]:
-        return [], stale(purge.held(stock, observed), self.settings.retention, stock.needed, now)
+        return [], stale(purge.held(stock, observed), self.settings.retention, purge.needed(stock, observed), now)
 
     def may_be_stale(self, records: Records, now: datetime) -> bool:
         """Whether any set could go, were all of them good: else the cluster need not be asked."""
@@ -156,8 +166,8 @@ class Housekeeper:
         await self.retention.void_overtaken(keeper.name)
         records = await self.retention.of(keeper.name)
         for kept in records.volumes:
-            place = Place(kept.delete.place.team, keeper.settings.channel)
-            await self.retention.announce(kept.delete, place, self.new_id)
+            place = Place(kept.by.place.team, keeper.settings.channel)
+            await self.retention.announce(kept.by, place, self.new_id)
         records, now = await self.retention.of(keeper.name), await self.retention.moment()
         if await self.operations.running_on(keeper.name) is None:
             due = [kept for kept in records.volumes if kept.keeping.is_due(now)]
@@ -180,7 +190,7 @@ class Housekeeper:
                 names = ", ".join(str(right) for right in missing)
                 await self.retention.hold(kept.notice, f"missing rights: {names} (see deploy/rbac/purge.yaml)")
                 return False
-            made = await keeper.plan_of_volumes(records, kept.delete.id)
+            made = await keeper.plan_of_volumes(records, kept.by.id)
         except NothingToPurge as why:
             await self.retention.hold(kept.notice, str(why))
             return False
@@ -198,10 +208,10 @@ class Housekeeper:
     async def _settle(self, keeper: Keeper, records: Records, kept: KeptVolumes) -> None:
         """There is nothing to purge. Whether that is because it is gone has to be SEEN."""
         assert kept.notice
-        if await keeper.is_gone(records, kept.delete):
+        if await keeper.is_gone(records, kept.by):
             await self.retention.settle(kept)
         else:
-            await self.retention.hold(kept.notice, "the volumes there are not as the delete left them: look at them")
+            await self.retention.hold(kept.notice, "the volumes there are not as it left them: look at them")
 
     async def _lets_sets_go(self, keeper: Keeper, records: Records, now: datetime) -> bool:
         if not keeper.settings.retention.removes or not keeper.may_be_stale(records, now):

@@ -17,7 +17,7 @@ from bot.views import removals as removal_views
 from bot.views.blocks import Message
 from lifecycle.approval import Approval, NoSuchApproval, is_same
 from lifecycle.decide import restore
-from lifecycle.errors import ClusterError, NothingFound, Refused
+from lifecycle.errors import ClusterError, NothingFound, OtherKubernetes, Refused
 from lifecycle.hold import Hold
 from lifecycle.model import Person, Place
 from lifecycle.operation import Operation, State
@@ -94,6 +94,9 @@ class Overview:
             return removal_views.taken_by_hand(cluster, nothing.claims, last)
         if removal is None:
             raise NothingFound(f"there is no TML workload in {self._sites[cluster].cluster.target}")
+        here = await self._sites[cluster].cluster.identity()
+        if here and removal.goal.kubernetes not in ("", here):
+            raise OtherKubernetes(removal)
         left = await self._sites[cluster].cluster.picture(restore.draft(removal))
         return answers.deleted(cluster, removal, left)
 
@@ -137,9 +140,7 @@ class Overview:
         if purge := await self._memory.retention.purge_of(removal.id):
             return f"its volumes purged by {purge}"
         kept = (await self._memory.retention.of(removal.cluster)).volumes
-        until = next(
-            (one.keeping.announced_for or one.keeping.until for one in kept if one.delete.id == removal.id), None
-        )
+        until = next((one.keeping.announced_for or one.keeping.until for one in kept if one.by.id == removal.id), None)
         return f"restorable until {until:%Y-%m-%d %H:%M} UTC" if until else "restorable"
 
     async def _visible(self, person: Person) -> list[str]:

@@ -63,7 +63,7 @@ class ClusterSettings:
     checks: Mapping[Component, tuple[str, ...]] = field(default_factory=dict)
     """What a restore test runs, where that is not the default."""
     keep_volumes: timedelta = KEEP_VOLUMES
-    """How long the volumes of a delete are kept, and by how much *Keep longer* keeps them."""
+    """How long volumes are kept that a delete or a restore in place left, and by how much *Keep longer* keeps them."""
     retention: Policy = ALL_STAY
     """Which snapshot sets stay."""
     verify_every: timedelta | None = None

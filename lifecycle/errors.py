@@ -134,6 +134,19 @@ class HalfRemoved(Refused):
         self.removal = removal
 
 
+class OtherKubernetes(Refused):
+    """The context is another Kubernetes cluster than the one in which ``operation`` kept what this needs."""
+
+    code = "other-kubernetes"
+
+    def __init__(self, operation: "Operation") -> None:
+        super().__init__(
+            f"{operation.target} is another Kubernetes cluster than the one in which {operation.id} kept what this "
+            "needs. Point the context at that one again, then ask again."
+        )
+        self.operation = operation
+
+
 class NothingToRestore(Refused):
     """No delete of this bot removed anything of the cluster."""
 

@@ -87,7 +87,13 @@ class Goal:
     verifying: Verifying | None = None
     """The snapshot set whose restore it tests."""
     keeps: timedelta | None = None
-    """Of a delete: how long its volumes are kept before they are purged; None: until a person says so."""
+    """Of a delete and a restore in place: how long the volumes that it keeps stay before they are purged; None: until a
+    person says so.
+    """
+    kubernetes: str = ""
+    """Of what keeps volumes or snapshots, brings them back or purges them: the Kubernetes cluster that they are in, by
+    Cluster.identity. Empty: not known.
+    """
     purging: Purging | None = None
     """Of a purge: what goes for good beside ``volumes`` and ``parts``, and what has to be there meanwhile."""
 

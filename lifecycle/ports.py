@@ -39,14 +39,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Right:
-    """A right in Kubernetes' words, as a rule of a Role has it."""
+    """A right in Kubernetes' words, as a rule of a Role has it; ``name`` where it is over one object only."""
 
     verb: str
     group: str
     resource: str
+    name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}" + (f" ({self.group})" if self.group else "")
+        what = f"{self.verb} {self.resource}" + (f" {self.name}" if self.name else "")
+        return what + (f" ({self.group})" if self.group else "")
 
 
 class Watch(Protocol):
@@ -75,6 +77,9 @@ class Cluster(Protocol):
     """
 
     target: Target
+
+    async def identity(self) -> str:
+        """Which Kubernetes cluster it is in: the uid of the namespace kube-system. Empty: that may not be read."""
 
     async def discover(self) -> Discovery:
         """Read the namespace once. Raises NothingFound when it holds no TML workload."""

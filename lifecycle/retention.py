@@ -113,7 +113,7 @@ def clearable(sets: Sequence[Held], policy: Policy, needed: Mapping[str, str], n
 
 @dataclass(frozen=True)
 class Keeping:
-    """The volumes that a delete kept and nobody brought back: ``id`` is the delete's.
+    """The volumes that a delete kept and nobody brought back, or a restore in place: ``id`` is that operation's.
 
     ``keeps`` is what its approved plan said, None where it said nothing of a purge. ``kept_until`` is what
     *Keep longer* made of it, ``announced_for`` the moment that the channel was told of.
@@ -178,7 +178,8 @@ class Doomed:
 
 @dataclass(frozen=True)
 class Purging:
-    """``deletes`` are the operations whose kept volumes go, ``sets`` those whose snapshots do.
+    """``deletes`` are the operations, restores in place among them, whose kept volumes go, ``sets`` those whose
+    snapshots do.
 
     ``guard`` is the newest set where one has to be good as long as it takes, as it was recorded.
     """

@@ -40,6 +40,7 @@ class Runner:
         while True:
             try:
                 async with cluster.lease(self.executor, patience=self.patience) as lease:
+                    await _require_same_kubernetes(operation, cluster)
                     operation = await self._take(operation, cluster)
                     while not await self._stamp(operation, cluster, lease, deadlines):
                         refusals += 1
@@ -132,6 +133,13 @@ class Runner:
             if checked.is_seen:
                 await self.journal.found(operation, checked)
                 return
+
+
+async def _require_same_kubernetes(operation: Operation, cluster: Cluster) -> None:
+    """In another one everything would look as if it were gone."""
+    began_in = operation.goal.kubernetes
+    if began_in and await cluster.identity() != began_in:
+        raise Stopped(f"{operation.target} is another Kubernetes cluster than the one in which this began")
 
 
 def _phase(operation: Operation) -> Phase:

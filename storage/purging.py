@@ -60,11 +60,11 @@ async def restoring(connection: AsyncConnection, cluster: str) -> frozenset[str]
     return frozenset(needed - {""})
 
 
-async def returned(connection: AsyncConnection, deletes: Sequence[str]) -> list[str]:
-    """Those of these deletes whose kept volumes a restore has bound again; one from a set leaves them kept."""
-    if not deletes:
+async def returned(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
+    """Those of these operations whose kept volumes a restore has bound again; one from a set leaves them kept."""
+    if not ids:
         return []
-    ours = select(operations.c.cluster).where(operations.c.id.in_(deletes))
+    ours = select(operations.c.cluster).where(operations.c.id.in_(ids))
     query = select(operations.c.goal).where(
         operations.c.verb == Verb.RESTORE.value,
         operations.c.state == State.DONE.value,
@@ -72,7 +72,7 @@ async def returned(connection: AsyncConnection, deletes: Sequence[str]) -> list[
     )
     goals = [json.loads(goal) for goal in (await connection.execute(query)).scalars()]
     sources = {goal.get("source", "") for goal in goals if not goal.get("chosen")}
-    return [one for one in deletes if one in sources]
+    return [one for one in ids if one in sources]
 
 
 async def close_notices(connection: AsyncConnection, operation: Operation, at: datetime) -> None:

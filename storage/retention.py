@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, Select, literal, select, update
+from sqlalchemy import Row, Select, and_, literal, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lifecycle.decide.delete import REMOVING
+from lifecycle.decide.in_place import EXCHANGING
 from lifecycle.errors import PurgeVoid, Refused
 from lifecycle.model import Action, Person, Place, Verb
 from lifecycle.operation import Operation, State
@@ -38,14 +39,14 @@ class NoticeState(StrEnum):
 
 @dataclass(frozen=True)
 class Notice:
-    """What the channel was told: the volumes that the operation ``delete`` kept go at ``due_at``.
+    """What the channel was told: the volumes that the operation ``by`` kept go at ``due_at``.
 
     ``held`` is why they did not though it was time.
     """
 
     id: str
     cluster: str
-    delete: str
+    by: str
     place: Place
     made_at: datetime
     due_at: datetime
@@ -94,9 +95,9 @@ class Pin:
 
 @dataclass(frozen=True)
 class KeptVolumes:
-    """What a delete kept and nobody brought back, with the notice that is open."""
+    """What a delete kept and nobody brought back, or a restore in place, with the notice that is open."""
 
-    delete: Operation
+    by: Operation
     keeping: Keeping
     notice: Notice | None = None
 
@@ -135,9 +136,9 @@ class Retention:
         """All that is kept of the cluster."""
         sets = await self._sets.of(cluster)
         async with self._database.reading() as connection:
-            deletes = await _operations(connection, _deletes(cluster))
-            back = await returned(connection, [one.id for one in deletes])
-            unreturned = [one for one in deletes if one.id not in back]
+            kept_by = await _operations(connection, _keeping(cluster))
+            back = await returned(connection, [one.id for one in kept_by])
+            unreturned = [one for one in kept_by if one.id not in back and _keeps_any(one)]
             gone = set((await connection.execute(select(purged.c.operation).where(purged.c.what == VOLUMES))).scalars())
             told = [_notice(row) for row in await connection.execute(_notices(cluster))]
             pinned = [_pin(row) for row in await connection.execute(select(pins))]
@@ -146,30 +147,30 @@ class Retention:
                 pins={one.set: one for one in pinned},
                 failed=tuple(await _operations(connection, _failed(cluster))),
                 volumes=tuple(_kept_volumes(one, told) for one in unreturned if one.id not in gone),
-                last_way_back=await _last_way_back(connection, deletes),
+                last_way_back=await _last_way_back(connection, kept_by),
                 restoring=await restoring(connection, cluster),
             )
 
-    async def purge_of(self, delete: str) -> str | None:
-        """The operation that purged what the delete kept; None where it is kept still."""
-        query = select(purged.c.purge).where(purged.c.what == VOLUMES, purged.c.operation == delete)
+    async def purge_of(self, by: str) -> str | None:
+        """The operation that purged what this one kept; None where it is kept still."""
+        query = select(purged.c.purge).where(purged.c.what == VOLUMES, purged.c.operation == by)
         async with self._database.reading() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
 
     # notices
 
-    async def announce(self, delete: Operation, place: Place, new_id: Callable[[str], str]) -> Notice | None:
-        """Tell the channel where it is time for what the delete kept; None where it is not, or somebody was faster."""
+    async def announce(self, by: Operation, place: Place, new_id: Callable[[str], str]) -> Notice | None:
+        """Tell the channel where it is time for what it kept; None where it is not, or somebody was faster."""
         async with self._database.transaction() as connection:
             at = await moment(connection, self._clock)
-            due = await _announcement(connection, delete, at)
+            due = await _announcement(connection, by, at)
             if due is None:
                 return None
             identity = new_id("no")
             row = {
                 "id": identity,
-                "cluster": delete.cluster,
-                "deletion": delete.id,
+                "cluster": by.cluster,
+                "deletion": by.id,
                 "place_team": place.team,
                 "place_channel": place.channel,
                 "made_at": stored(at),
@@ -178,8 +179,8 @@ class Retention:
             }
             if not (await connection.execute(insert(notices).values(**row).on_conflict_do_nothing())).rowcount:
                 return None
-            data = {"delete": delete.id, "due_at": due, "volumes": delete.goal.volumes}
-            await tell(connection, Entry("notice", None, delete.cluster, identity, place, data), at)
+            data = {"verb": by.verb, "delete": by.id, "due_at": due, "volumes": by.goal.volumes}
+            await tell(connection, Entry("notice", None, by.cluster, identity, place, data), at)
             return await _noticed(connection, identity)
 
     async def notice(self, identity: str) -> Notice | None:
@@ -234,9 +235,9 @@ class Retention:
             at = await moment(connection, self._clock)
             waiting = _notices(cluster).where(notices.c.state == OPEN)
             open_ones = [_notice(row) for row in await connection.execute(waiting)]
-            back = await returned(connection, [one.delete for one in open_ones])
+            back = await returned(connection, [one.by for one in open_ones])
             for one in open_ones:
-                if one.delete in back:
+                if one.by in back:
                     await _end(connection, one.id, {"state": NoticeState.VOID.value, "ended_at": stored(at)})
                     await _told(connection, one, "notice-void", None, {"why": "restored"}, at)
 
@@ -244,11 +245,12 @@ class Retention:
         """Nothing of it is left to purge: somebody removed it without the bot."""
         async with self._database.transaction() as connection:
             at = await moment(connection, self._clock)
-            row = {"what": VOLUMES, "operation": kept.delete.id, "purge": None, "at": stored(at)}
+            by = kept.by
+            row = {"what": VOLUMES, "operation": by.id, "purge": None, "at": stored(at)}
             if not (await connection.execute(insert(purged).values(**row).on_conflict_do_nothing())).rowcount:
                 return
-            data = {"delete": kept.delete.id, "volumes": kept.delete.goal.volumes}
-            await append(connection, Entry("purge-settled", None, kept.delete.cluster, kept.delete.id, None, data), at)
+            data = {"delete": by.id, "volumes": by.goal.volumes}
+            await append(connection, Entry("purge-settled", None, by.cluster, by.id, None, data), at)
             if kept.notice:
                 await _end(connection, kept.notice.id, {"state": NoticeState.VOID.value, "ended_at": stored(at)})
                 await _told(connection, kept.notice, "notice-void", None, {"why": "gone"}, at)
@@ -282,8 +284,9 @@ class Retention:
                 await append(connection, Entry("unpinned", person, cluster, identity, place, {}), at)
 
 
-async def _last_way_back(connection: AsyncConnection, deletes: list[Operation]) -> str | None:
+async def _last_way_back(connection: AsyncConnection, kept_by: list[Operation]) -> str | None:
     """As Operations.unreturned_removal has it: a restore from a set is a return too."""
+    deletes = [one for one in kept_by if one.verb is Verb.DELETE]
     if not deletes:
         return None
     since = select(operations.c.number).where(operations.c.id == deletes[-1].id).scalar_subquery()
@@ -296,14 +299,14 @@ async def _last_way_back(connection: AsyncConnection, deletes: list[Operation]) 
     return None if (await connection.execute(query)).first() else deletes[-1].id
 
 
-async def _announcement(connection: AsyncConnection, delete: Operation, at: datetime) -> datetime | None:
+async def _announcement(connection: AsyncConnection, by: Operation, at: datetime) -> datetime | None:
     """The moment to announce now, if any, as the tables have it in this transaction."""
-    if await returned(connection, [delete.id]) or await _is_being_purged(connection, delete.cluster):
+    if await returned(connection, [by.id]) or await _is_being_purged(connection, by.cluster):
         return None
-    if await connection.scalar(select(is_purged(VOLUMES, literal(delete.id)))):
+    if await connection.scalar(select(is_purged(VOLUMES, literal(by.id)))):
         return None
-    told = [_notice(row) for row in await connection.execute(_notices(delete.cluster))]
-    return _kept_volumes(delete, told).keeping.announcement(at)
+    told = [_notice(row) for row in await connection.execute(_notices(by.cluster))]
+    return _kept_volumes(by, told).keeping.announcement(at)
 
 
 async def _is_being_purged(connection: AsyncConnection, cluster: str) -> bool:
@@ -326,14 +329,20 @@ def _purges(cluster: str) -> Select[Any]:
     )
 
 
-def _deletes(cluster: str) -> Select[Any]:
-    """Those that have ended and got as far as removing something, oldest first."""
+def _keeping(cluster: str) -> Select[Any]:
+    """The deletes and restores in place that have ended and got as far as removing something, oldest first."""
+    delete = and_(operations.c.verb == Verb.DELETE.value, operations.c.phase.in_(REMOVING))
+    exchange = and_(operations.c.verb == Verb.RESTORE_IN_PLACE.value, operations.c.phase.in_(EXCHANGING))
     return (
         select(operations)
-        .where(operations.c.cluster == cluster, operations.c.verb == Verb.DELETE.value)
-        .where(operations.c.state != State.RUNNING.value, operations.c.phase.in_(REMOVING))
+        .where(operations.c.cluster == cluster, operations.c.state != State.RUNNING.value, or_(delete, exchange))
         .order_by(operations.c.number)
     )
+
+
+def _keeps_any(by: Operation) -> bool:
+    """A restore in place that goes on with another one may find no volume to keep; a delete has its capture besides."""
+    return by.verb is Verb.DELETE or bool(by.goal.volumes)
 
 
 def _failed(cluster: str) -> Select[Any]:
@@ -356,18 +365,18 @@ def _notices(cluster: str) -> Select[Any]:
     return select(notices).where(notices.c.cluster == cluster).order_by(notices.c.number)
 
 
-def _kept_volumes(delete: Operation, told: list[Notice]) -> KeptVolumes:
-    own = [one for one in told if one.delete == delete.id]
+def _kept_volumes(by: Operation, told: list[Notice]) -> KeptVolumes:
+    own = [one for one in told if one.by == by.id]
     waiting = next((one for one in own if one.state is NoticeState.OPEN), None)
-    assert delete.ended_at is not None
+    assert by.ended_at is not None
     keeping = Keeping(
-        id=delete.id,
-        removed_at=delete.ended_at,
-        keeps=delete.goal.keeps,
+        id=by.id,
+        removed_at=by.ended_at,
+        keeps=by.goal.keeps,
         kept_until=max((one.kept_until for one in own if one.kept_until), default=None),
         announced_for=waiting.due_at if waiting else None,
     )
-    return KeptVolumes(delete, keeping, waiting)
+    return KeptVolumes(by, keeping, waiting)
 
 
 async def _noticed(connection: AsyncConnection, identity: str) -> Notice | None:
@@ -402,7 +411,7 @@ def _notice(row: Row[Any]) -> Notice:
     return Notice(
         id=row.id,
         cluster=row.cluster,
-        delete=row.deletion,
+        by=row.deletion,
         place=Place(row.place_team, row.place_channel),
         made_at=moment_of(row.made_at),
         due_at=moment_of(row.due_at),

@@ -249,7 +249,7 @@ notices = Table(
     Column("number", Integer, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("cluster", Text, nullable=False),
-    Column("deletion", Text, ForeignKey("operations.id"), nullable=False),  # the delete whose volumes are kept
+    Column("deletion", Text, ForeignKey("operations.id"), nullable=False),  # the operation that kept the volumes
     Column("place_team", Text, nullable=False),
     Column("place_channel", Text, nullable=False),
     Column("made_at", BigInteger, nullable=False),

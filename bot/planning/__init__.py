@@ -1,5 +1,7 @@
 """What a command would do to a cluster as it is now, one module per group of verbs."""
 
+from dataclasses import replace
+
 from bot.commands import Change, Delete, Purge, Restart, Restore, Snapshot, Start, Stop, Verify
 from bot.keeping import Keeper
 from bot.planning.deleting import plan_of_delete
@@ -11,9 +13,19 @@ from bot.planning.stopping import plan_of_stop
 from lifecycle.model import Verb
 from lifecycle.plan import Plan
 
+LASTING = frozenset({Verb.SNAPSHOT, Verb.DELETE, Verb.RESTORE, Verb.RESTORE_IN_PLACE})
+"""Verbs that keep something, or bring it back."""
+
 
 async def plan_of(change: Change, known: Known) -> Plan:
     """Changes nothing. Raises Refused and what the cluster port raises."""
+    made = await _plan_of(change, known)
+    if made.verb not in LASTING and made.goal.cutting is None:
+        return made
+    return replace(made, goal=replace(made.goal, kubernetes=await known.cluster.identity()))
+
+
+async def _plan_of(change: Change, known: Known) -> Plan:
     match change:
         case Stop():
             return await plan_of_stop(change, known)

@@ -6,7 +6,7 @@ from bot.planning.returning import Left, lost, missing_in_words
 from bot.settings import ClusterSettings
 from lifecycle import configuration
 from lifecycle.decide.preflight import absent
-from lifecycle.errors import Deleted, MissingRights, NothingFound, Removed, Unsafe
+from lifecycle.errors import Deleted, MissingRights, NothingFound, OtherKubernetes, Removed, Unsafe
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation
@@ -43,6 +43,13 @@ class Known:
                 f"Kubernetes does not let the bot {verb.words} in {self.cluster.target.namespace}. Missing: "
                 f"{', '.join(str(right) for right in missing)}. Grant it (see deploy/rbac), then try again."
             )
+
+    async def require_same_kubernetes(self, *operations: Operation) -> None:
+        """Raises OtherKubernetes where one of them kept what it kept in another Kubernetes cluster."""
+        here = await self.cluster.identity()
+        for one in operations:
+            if one.goal.kubernetes not in ("", here):
+                raise OtherKubernetes(one)
 
     async def found(self, left: Left | None = None) -> Found:
         """Raises Deleted or Removed where there is nothing because the bot took it away.

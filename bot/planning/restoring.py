@@ -13,7 +13,7 @@ from lifecycle.decide.preflight import absent
 from lifecycle.errors import AlreadyRunning, NothingFound, NothingToRestore, NotUnderstood, Removed, Unsafe
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery, Observed
-from lifecycle.operation import Goal
+from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan, plan, plan_of_return
 from storage.snapshots import Kept
 
@@ -40,7 +40,7 @@ async def _from_kept_volumes(known: Known) -> Plan:
         raise NothingToRestore(f"{never} {await _hint_at_sets(known)}".strip())
     try:
         draft = restore.draft(removal)
-        return await _making(draft, await _looked_at(draft, known), known)
+        return await _making(draft, await _looked_at(draft, known, removal), known)
     except Unsafe as refusal:
         raise Unsafe(f"{refusal}. {await _hint_at_sets(known)}".strip()) from None
 
@@ -57,12 +57,14 @@ async def _from_set(identity: str, known: Known) -> Plan:
             return await _in_place(chosen, discovery, known)
     removal = await known.memory.operations.unreturned_removal(known.name)
     draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation)
-    observed = await _looked_at(draft, known)
+    observed = await _looked_at(draft, known, chosen.operation, *([removal] if removal else []))
     return await _making(restore.without_lost(draft, observed), observed, known)
 
 
-async def _looked_at(draft: Goal, known: Known) -> Observed:
+async def _looked_at(draft: Goal, known: Known, *kept_by: Operation) -> Observed:
+    """``kept_by`` are the operations that left what it takes."""
     await known.require_rights(Verb.RESTORE)
+    await known.require_same_kubernetes(*kept_by)
     return await known.cluster.picture(draft)
 
 
@@ -77,11 +79,13 @@ async def _making(draft: Goal, observed: Observed, known: Known) -> Plan:
 
 async def _in_place(chosen: Kept, discovery: Discovery, known: Known) -> Plan:
     await known.require_rights(Verb.RESTORE_IN_PLACE)
+    await known.require_same_kubernetes(chosen.operation)
     inventory = await known.cluster.inventory(discovery)
     last = await known.memory.operations.latest_change(known.name)
     left, how = await known.memory.operations.half_restored(known.name), ended_how(last)
     unsaved = known.settings.unsaved
     goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
+    goal = replace(goal, keeps=known.settings.keep_volumes)
     in_place.refuse_lost(goal, await known.cluster.picture(goal))
     doubted = configuration.doubted(last, discovery.observed.claims)
     clones = configuration.doubted_clones(goal.clones, chosen.operation)

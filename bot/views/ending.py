@@ -9,7 +9,7 @@ from bot.views import claims, kept, removals, snapshots, verification
 from bot.views.addresses import address_lines
 from bot.views.blocks import Block, actions, button, context, escape, paragraph, preformatted, quoted, section
 from bot.views.configuration import configuration_lines, verdict
-from bot.views.words import REACHED, duration, listed, object_label, object_labels, part_of, when
+from bot.views.words import REACHED, duration, listed, object_label, object_labels, part_of
 from lifecycle.decide import BACK, remove
 from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
 from lifecycle.diagnosis import Diagnosis, Traffic
@@ -105,9 +105,7 @@ def ways_back(operation: Operation) -> list[str]:
     goal, cluster = operation.goal, escape(operation.cluster)
     lines = [f"*Kept* {len(goal.volumes)} volumes, Retain: `/tml restore {cluster}` binds them again, the same bytes"]
     lines += [f"• {quoted(one.claim)} → {quoted(one.name)} ({quoted(one.capacity)})" for one in goal.volumes]
-    if goal.keeps and operation.ended_at:
-        until = when(operation.ended_at + goal.keeps)
-        lines.append(f"They are kept until {until}, and then destroyed for good; this channel is told before")
+    lines += kept.dated(operation)
     lines += [f"*Stays* {_label(operation, str(part.ref))}{_at(part.addresses)}" for part in goal.staying]
     lines += [
         f":warning: *Given up* {_label(operation, str(part.ref))}{_at(part.addresses)}: DNS that names it "
@@ -139,6 +137,7 @@ def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
     ]
     lines += _databases_clean(outcome.exits, outcome.unseen)
     lines += [*snapshots.cloned(operation.goal), *snapshots.way_back(operation)]
+    lines += kept.dated(operation) if operation.verb is Verb.RESTORE_IN_PLACE else []
     lines += _left(operation)
     if operation.goal.unverified:
         lines.append(

@@ -7,6 +7,7 @@ from bot.views.blocks import Block, Message, actions, button, context, escape, m
 from bot.views.snapshots import row
 from bot.views.verification import left_behind
 from bot.views.words import duration, listed, mention, when
+from lifecycle.model import Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.plain import from_plain
 from lifecycle.quantity import gibibytes, in_bytes
@@ -24,7 +25,7 @@ FOR_GOOD = "Nothing brings it back: neither `/tml restore` nor this bot."
 
 
 def kept(cluster: str, records: Records, now: datetime, namespace: str = "", left: Sequence[Leftover] = ()) -> Message:
-    """What restore tests and failed sets left and the volumes that deletes kept, then the sets: each newest first."""
+    """What restore tests and failed sets left and the volumes that are kept, then the sets: each newest first."""
     text = f"Snapshot sets and kept volumes of {cluster}"
     rows = [block for one in records.sets[:LISTED] for block in _set_rows(one, records.pins.get(one.content.id), now)]
     if len(records.sets) > LISTED:
@@ -46,15 +47,15 @@ def _set_rows(one: Kept, pin: Pin | None, now: datetime) -> list[Block]:
 
 
 def _volumes_row(one: KeptVolumes, now: datetime) -> str:
-    delete, keeping = one.delete, one.keeping
-    volumes = delete.goal.volumes
+    by, keeping = one.by, one.keeping
+    volumes = by.goal.volumes
     size = gibibytes(sum(in_bytes(volume.capacity) for volume in volumes))
-    because = f", because {quoted(delete.reason)}" if delete.reason else ""
+    because = f", because {quoted(by.reason)}" if by.reason else ""
     until = "until `/tml purge`" if keeping.until is None else f"until {when(keeping.announced_for or keeping.until)}"
     claims = listed([quoted(volume.claim) for volume in volumes])
     return (
-        f":floppy_disk: *{escape(delete.id)}* kept volumes · {duration(now - keeping.removed_at)} old, kept {until} · "
-        f"{len(volumes)} volumes, {size}: {claims}\n{mention(delete.requester)} ({delete.verb}){because}"
+        f":floppy_disk: *{escape(by.id)}* kept volumes · {duration(now - keeping.removed_at)} old, kept {until} · "
+        f"{len(volumes)} volumes, {size}: {claims}\n{mention(by.requester)} ({by.verb.words}){because}"
     )
 
 
@@ -68,6 +69,26 @@ def _failed_row(failed: Operation, now: datetime) -> str:
         f":warning: *{escape(failed.id)}* is no set: it failed, and left VolumeSnapshots behind · "
         f"{duration(now - ended)} old · {names}\n{mention(failed.requester)} ({failed.verb}){because}"
     )
+
+
+# what becomes of kept volumes
+
+
+def promised(goal: Goal) -> list[str]:
+    """On the card of what keeps volumes."""
+    if not (goal.keeps and goal.volumes):
+        return []
+    told = "and then destroyed for good; the channel is told before, with a button to keep them longer."
+    return [f"Kept for *{duration(goal.keeps)}*, {told}"]
+
+
+def dated(operation: Operation) -> list[str]:
+    """At the end of it."""
+    goal = operation.goal
+    if not (goal.keeps and goal.volumes and operation.ended_at):
+        return []
+    until = when(operation.ended_at + goal.keeps)
+    return [f"They are kept until {until}, and then destroyed for good; this channel is told before"]
 
 
 # a purge
@@ -147,7 +168,7 @@ def notice_live(notice: Notice, entries: Sequence[Recorded]) -> Message:
     blocks = [*paragraph(lines)]
     if notice.state is NoticeState.OPEN:
         blocks.append(actions(button("Keep longer", "keep-longer", notice.id)))
-    return message(headline(notice), [*blocks, context(f"{escape(notice.id)} · {escape(notice.delete)}")])
+    return message(headline(notice), [*blocks, context(f"{escape(notice.id)} · {escape(notice.by)}")])
 
 
 def _what(notice: Notice, entries: Sequence[Recorded]) -> list[str]:
@@ -155,10 +176,10 @@ def _what(notice: Notice, entries: Sequence[Recorded]) -> list[str]:
         case NoticeState.OPEN:
             first = next((entry for entry in entries if entry.kind == "notice"), None)
             volumes = from_plain(tuple[Volume, ...], first.data["volumes"]) if first else ()
-            back = f"`/tml restore {escape(notice.cluster)}` before that brings everything back."
             held = [f":pause_button: it is time, but: {quoted(notice.held)}"] if notice.held else []
+            going = f"What {escape(notice.by)} kept is destroyed *for good* {when(notice.due_at)}."
             return [
-                f"What {escape(notice.delete)} kept is destroyed *for good* {when(notice.due_at)}. {back}",
+                f"{going} {_way_back(notice, first)}",
                 *(f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}" for one in volumes),
                 *held,
             ]
@@ -170,6 +191,14 @@ def _what(notice: Notice, entries: Sequence[Recorded]) -> list[str]:
             return [f"Follow {escape(notice.operation or '')} in this channel."]
         case NoticeState.VOID:
             return ["They were restored, or somebody removed them without the bot."]
+
+
+def _way_back(notice: Notice, told: Recorded | None) -> str:
+    """Before it is too late; what a restore in place took out of use the bot never binds again."""
+    cluster = escape(notice.cluster)
+    if told and told.data.get("verb") == Verb.RESTORE_IN_PLACE:
+        return f"A restore in place took it out of use; `/tml snapshots {cluster}` lists the sets to go back to."
+    return f"`/tml restore {cluster}` before that brings everything back."
 
 
 def notice_thread(_notice: Notice, entries: Sequence[Recorded]) -> Message | None:

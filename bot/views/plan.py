@@ -7,7 +7,7 @@ from bot.views import kept, removals, snapshots
 from bot.views.blocks import quoted
 from bot.views.losses import lost_lines
 from bot.views.verification import planned as tested
-from bot.views.words import duration, listed
+from bot.views.words import listed
 from lifecycle import losses
 from lifecycle.model import Action, Step, Verb
 from lifecycle.plan import SCALING, OnTraffic, Plan
@@ -88,7 +88,7 @@ def fate(plan: Plan) -> list[str]:
         case Verb.RESTORE:
             return [*_bound_again(plan), *snapshots.cloned(plan.goal), *_addresses(plan)]
         case Verb.RESTORE_IN_PLACE:
-            return [*snapshots.exchanged(plan.goal), *snapshots.planned(plan.goal)]
+            return [*snapshots.exchanged(plan.goal), *kept.promised(plan.goal), *snapshots.planned(plan.goal)]
         case Verb.REMOVE:
             return removals.fate(plan)
         case Verb.RETURN:
@@ -106,11 +106,7 @@ def ways_back(plan: Plan) -> list[str]:
         f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
         for one in plan.goal.volumes
     ]
-    if plan.goal.keeps:
-        lines.append(
-            f"Kept for *{duration(plan.goal.keeps)}*, and then destroyed for good; the channel is told before, with a "
-            "button to keep them longer."
-        )
+    lines += kept.promised(plan.goal)
     lines += snapshots.planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
     never = [claim for claim in plan.goal.claims if not claim.volume]
     lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]

@@ -1,6 +1,6 @@
 """Pure decisions, one file per verb, and which phases a verb consists of."""
 
-from lifecycle.decide import delete, in_place, purge, remove, restore, returning, snapshot, verify
+from lifecycle.decide import delete, in_place, reclaim, remove, restore, returning, snapshot, verify
 from lifecycle.decide.restart import ROLLING
 from lifecycle.decide.start import UP
 from lifecycle.decide.stop import DOWN, DOWN_AND_BACK
@@ -20,7 +20,7 @@ NAMES = tuple(
             *(restore.MADE, restore.BOUND, restore.GIVEN_BACK, in_place.CLONED),
             remove.HELD,
             *(verify.CLONED, verify.CHECKED, verify.CLEANED),
-            *purge.PHASES,
+            *reclaim.PHASES,
         )
     )
 )
@@ -52,7 +52,7 @@ def phases_of(goal: Goal) -> tuple[Phase, ...]:
         case Verb.VERIFY:
             return (verify.CLONED, verify.CHECKED, verify.CLEANED)
         case Verb.PURGE:
-            return purge.phases(goal)
+            return reclaim.phases(goal)
 
 
 def way_back(goal: Goal, phase: Phase) -> Phase | None:

@@ -113,6 +113,8 @@ CLONED = Phase(
     "clone", clone.cloning_steps, clone.is_cloned, lambda _goal: delete.WRITING, clone.cloned_claims, taken_by_others
 )
 UP = replace(start.UP, obstacle=losses)
+EXCHANGING = frozenset({CLAIMS_REMOVED.name, CLONED.name, UP.name})
+"""From these on old volumes are without their claims."""
 
 
 def phases(goal: Goal) -> tuple[Phase, ...]:

@@ -1,27 +1,17 @@
-"""Purge: what was kept goes for good, one object after another, and only what nobody can need any more.
-
-A snapshot goes with its bytes once its content was SEEN to let them go. A kept volume gets its reclaim policy of before
-only while it is Released, still bears the mark of the delete that kept it, and no claim is, or may
-get, bound to it.
-"""
+"""Purge: what of all that is kept may go for good, and why the rest stays. How it goes is in reclaim."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.errors import NothingToPurge
-from lifecycle.model import Action, Kind, Ref, Step, Verb
+from lifecycle.model import Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import UNMARKED, Goal, Operation
-from lifecycle.phase import Phase
 from lifecycle.retention import Doomed, Held, Purging, Quality, Verdict, is_intact
 from lifecycle.topology import arranged
 from lifecycle.volumes import Content, Snapshot, Volume
 
-RECLAIMING = timedelta(minutes=10)
-"""For the storage to remove what is behind a volume or a snapshot."""
-POLICY_DELETE = "Delete"
 RELEASED = "Released"
 
 
@@ -36,6 +26,8 @@ class SetRecord:
     pinned: bool = False
     is_bad: bool = False
     """A restore test has failed on it."""
+    kubernetes: str = ""
+    """In which Kubernetes cluster it was taken; empty: not known."""
 
     @property
     def claims(self) -> frozenset[str]:
@@ -45,29 +37,32 @@ class SetRecord:
 
 @dataclass(frozen=True)
 class Stock:
-    """What the records say is kept of one cluster: ``deletes`` are those that nobody brought back.
+    """What the records say is kept of one cluster.
 
+    ``kept_by`` are the operations that kept volumes: deletes that nobody brought back, and restores in place.
     ``needed`` is as in lifecycle.retention.stale.
     """
 
     sets: tuple[SetRecord, ...] = ()
-    deletes: tuple[Operation, ...] = ()
+    kept_by: tuple[Operation, ...] = ()
     needed: Mapping[str, str] = field(default_factory=dict)
     restoring: frozenset[str] = frozenset()
     """What restores need that have not come to their end, by the id of the operation that kept or took it."""
+    kubernetes: str = ""
+    """The Kubernetes cluster of the picture."""
     way_back: str = ""
     """The delete whose capture a restore from any set would use: the last one, where the cluster is not back."""
 
 
 def draft(stock: Stock) -> Goal:
     """All that has to be looked at before anything is said about a purge."""
-    ids = {*(one.id for one in stock.sets), *(one.id for one in stock.deletes)}
+    ids = {*(one.id for one in stock.sets), *(one.id for one in stock.kept_by)}
     return Goal(
         verb=Verb.PURGE,
         topology=arranged(()),
         counts={},
         mark=UNMARKED,
-        volumes=tuple(volume for one in stock.deletes for volume in one.goal.volumes),
+        volumes=tuple(volume for one in stock.kept_by for volume in one.goal.volumes),
         purging=Purging(
             doomed=tuple(
                 Doomed(one.id, member.claim, member.name, content=member.content)
@@ -91,18 +86,18 @@ def _quality(record: SetRecord, observed: Observed) -> Quality:
     return Quality.GOOD if is_intact(record.members, seen) and not record.is_bad else Quality.BAD
 
 
-def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict) -> Goal:
-    """What goes of these deletes' kept volumes and of these sets, as it is seen in this picture for the draft.
+def goal(stock: Stock, observed: Observed, kept_by: Sequence[str], sets: Verdict) -> Goal:
+    """What goes of the volumes that these operations kept and of these sets, as seen in this picture for the draft.
 
     Raises NothingToPurge, with every reason, where nothing may go.
     """
     stays = {f"set {identity}": why for identity, why in sets.stays.items()}
-    wanted = [one for one in stock.deletes if one.id in deletes]
+    wanted = [one for one in stock.kept_by if one.id in kept_by]
     guard = _guard(stock, sets.goes)
     volumes: list[Volume] = []
     going: tuple[str, ...] = ()
     for one in wanted:
-        if why := _awaited(one, stock) or _withheld(one, observed) or _unguarded(one, guard, observed):
+        if why := _kept_elsewhere(one, stock, observed) or _why_they_stay(one, stock, guard, observed):
             stays[f"what {one.id} kept"] = why
         else:
             going = (*going, one.id)
@@ -115,6 +110,7 @@ def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict
         volumes=tuple(volumes),
         parts=tuple(part for part in observed.parts if part.made_by in captures),
         source=going[0] if len(going) == 1 else "",
+        kubernetes=stock.kubernetes,
         purging=Purging(
             deletes=going,
             sets=sets.goes,
@@ -142,68 +138,104 @@ def _survivor(stock: Stock, going: Sequence[str], observed: Observed) -> SetReco
     return max(good, key=lambda one: (one.begun_at, one.id), default=None) if going else None
 
 
-def _needs_set(delete: Operation) -> bool:
-    """Whether the delete was approved as one that has a snapshot set beside the kept volumes."""
-    return delete.goal.cutting is not None and bool(delete.goal.cutting.members)
+def _needs_set(by: Operation) -> bool:
+    """Whether it was approved as one that has a snapshot set beside the kept volumes."""
+    return by.goal.cutting is not None and bool(by.goal.cutting.members)
 
 
-def _unguarded(delete: Operation, guard: SetRecord | None, observed: Observed) -> str | None:
-    """Why its volumes stay: they are the only good copy, and the delete was not approved so."""
-    if not _needs_set(delete):
+def _unguarded(by: Operation, guard: SetRecord | None, observed: Observed) -> str | None:
+    """Why its volumes stay: they are the only good copy, and it was not approved so."""
+    if not _needs_set(by):
         return None
     if guard is None:
         return "the cluster has no snapshot set, so the kept volumes are the only copy"
     if _quality(guard, observed) is not Quality.GOOD:
         told = "has failed its restore test" if guard.is_bad else "is not whole any more"
         return f"the cluster's newest snapshot set {guard.id} {told}, so the kept volumes stay"
-    assert delete.goal.cutting
-    if lacking := {member.claim for member in delete.goal.cutting.members} - guard.claims:
+    assert by.goal.cutting
+    if lacking := {member.claim for member in by.goal.cutting.members} - guard.claims:
         return f"the cluster's newest snapshot set {guard.id} is without {', '.join(sorted(lacking))}"
     return None
 
 
-def _awaited(delete: Operation, stock: Stock) -> str | None:
-    return "a restore of it has not come to its end, and goes on from it" if delete.id in stock.restoring else None
+def needed(stock: Stock, observed: Observed) -> Mapping[str, str]:
+    """As the stock has it, and besides, what nothing can be concluded of in this picture."""
+    found = ((one.id, _taken_elsewhere(one, stock, observed)) for one in stock.sets)
+    return {**stock.needed, **{identity: why for identity, why in found if why}}
 
 
-def is_gone(delete: Operation, observed: Observed) -> bool:
-    """Whether nothing of what it kept is left to purge, as SEEN: each volume is not there, or in use again."""
-    found = ((one, observed.volume(one.name)) for one in delete.goal.volumes)
-    return all(seen is None or (seen.uid == one.uid and seen.phase == "Bound") for one, seen in found)
+def _taken_elsewhere(record: SetRecord, stock: Stock, observed: Observed) -> str | None:
+    found = ((one, observed.snapshot(one.name)) for one in record.members)
+    is_here = any(seen and seen.made_by == record.id and one.uid in ("", seen.uid) for one, seen in found)
+    return _elsewhere(record.kubernetes, stock.kubernetes, is_here=is_here)
 
 
-def _withheld(delete: Operation, observed: Observed) -> str | None:
+def _kept_elsewhere(by: Operation, stock: Stock, observed: Observed) -> str | None:
+    found = ((one, observed.volume(one.name)) for one in by.goal.volumes)
+    is_here = any(seen and seen.uid == one.uid for one, seen in found)
+    return _elsewhere(by.goal.kubernetes, stock.kubernetes, is_here=is_here)
+
+
+def _elsewhere(kept_in: str, looked_at: str, *, is_here: bool) -> str | None:
+    """Why nothing that is missing is gone. Where nobody wrote down where it is, an object with its uid tells."""
+    if not kept_in:
+        return None if is_here else "nobody knows in which Kubernetes cluster it is, and nothing of it is in this one"
+    return None if kept_in == looked_at else "it is in another Kubernetes cluster than this context means"
+
+
+def _why_they_stay(by: Operation, stock: Stock, guard: SetRecord | None, observed: Observed) -> str | None:
+    return _awaited(by, stock) or _withheld(by, observed) or _unguarded(by, guard, observed)
+
+
+def _awaited(by: Operation, stock: Stock) -> str | None:
+    return "a restore that needs it has not come to its end" if by.id in stock.restoring else None
+
+
+def is_gone(by: Operation, stock: Stock, observed: Observed) -> bool:
+    """Whether nothing of what it kept is left to purge, as SEEN: each volume is not there, or not its own any more."""
+    if _kept_elsewhere(by, stock, observed):
+        return False
+    found = ((one, observed.volume(one.name)) for one in by.goal.volumes)
+    return all(seen is None or (seen.uid == one.uid and _is_anothers(by, seen)) for one, seen in found)
+
+
+def _is_anothers(by: Operation, seen: Volume) -> bool:
+    """In use again, or kept by a later operation, which found it bound."""
+    return seen.phase == "Bound" or seen.kept_by not in ("", by.id)
+
+
+def _withheld(by: Operation, observed: Observed) -> str | None:
     """Why none of its volumes goes: somebody uses one again, or may."""
-    for volume in delete.goal.volumes:
+    for volume in by.goal.volumes:
         seen = observed.volume(volume.name)
-        if seen is None or seen.uid != volume.uid or seen.kept_by != delete.id:
+        if seen is None or seen.uid != volume.uid or seen.kept_by != by.id:
             continue  # gone, given back, or another operation's by now: nothing of it is touched
-        if _is_claimed(volume, observed):
+        if is_claimed(volume, observed):
             return f"a claim {volume.claim} is there again"
-        if why := _in_use(volume, seen):
+        if why := in_use(volume, seen):
             return why
         if not seen.policy_before:
             return f"nobody knows which reclaim policy {volume.name} had"
     return None
 
 
-def _is_claimed(volume: Volume, observed: Observed) -> bool:
+def is_claimed(volume: Volume, observed: Observed) -> bool:
     """Whether a claim of its name may be bound to it: one that names another volume never is (immutable)."""
     claim = observed.claim(volume.claim)
     named = any(one.volume == volume.name for one in observed.claims)
     return named or (claim is not None and claim.volume in ("", volume.name))
 
 
-def _in_use(frozen: Volume, seen: Volume) -> str | None:
+def in_use(frozen: Volume, seen: Volume) -> str | None:
     if seen.claim != frozen.claim or seen.claim_uid != frozen.claim_uid:
         return f"volume {frozen.name} is for another claim now"
     return None if seen.phase == RELEASED else f"volume {frozen.name} is {seen.phase}"
 
 
-def _kept_volumes(delete: Operation, observed: Observed) -> list[Volume]:
+def _kept_volumes(by: Operation, observed: Observed) -> list[Volume]:
     """As they are seen: with the mark and the policy of before."""
-    found = ((one, observed.volume(one.name)) for one in delete.goal.volumes)
-    return [seen for one, seen in found if seen and seen.uid == one.uid and seen.kept_by == delete.id]
+    found = ((one, observed.volume(one.name)) for one in by.goal.volumes)
+    return [seen for one, seen in found if seen and seen.uid == one.uid and seen.kept_by == by.id]
 
 
 def _doomed(stock: Stock, going: Sequence[str], observed: Observed) -> tuple[Doomed, ...]:
@@ -235,188 +267,11 @@ def _content_of(record: SetRecord, member: Snapshot, seen: Snapshot | None, obse
     return content if is_recorded else None
 
 
-def _captures(stock: Stock, deletes: Sequence[str], sets: Sequence[str]) -> tuple[str, ...]:
+def _captures(stock: Stock, kept_by: Sequence[str], sets: Sequence[str]) -> tuple[str, ...]:
     """Those with which nothing is left that could be brought back."""
     needed = {one.id for one in stock.sets if one.id not in sets} | {
-        one.id for one in stock.deletes if one.id not in deletes
+        one.id for one in stock.kept_by if one.id not in kept_by
     }
     if any(not one.failed and one.id not in sets for one in stock.sets):
         needed.add(stock.way_back)
-    return tuple(sorted({*deletes, *sets} - needed))
-
-
-def of(goal: Goal) -> Purging:
-    """What a purge is about."""
-    assert goal.purging, "not a purge"
-    return goal.purging
-
-
-def release_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """Let the bytes go with each content that goes."""
-    return [
-        Step(Action.RELEASE, seen.ref, uid=seen.uid)
-        for one in of(goal).doomed
-        if (seen := _own_content(one, observed)) and seen.policy != POLICY_DELETE and not seen.deleting
-    ]
-
-
-def released(goal: Goal, observed: Observed, ref: Ref) -> bool:
-    """Its bytes go with it, or have gone."""
-    (one,) = (one for one in of(goal).doomed if ref == Ref(Kind.CONTENT, one.content))
-    seen = _own_content(one, observed)
-    return seen is None or seen.policy == POLICY_DELETE
-
-
-def forget_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """Remove each snapshot whose bytes were SEEN to go with it; a content that its snapshot left behind goes itself."""
-    return [*release_steps(goal, observed), *(step for one in of(goal).doomed for step in _forgetting(one, observed))]
-
-
-def _forgetting(one: Doomed, observed: Observed) -> list[Step]:
-    seen, content = _own_snapshot(one, observed), _own_content(one, observed)
-    if content and content.policy != POLICY_DELETE:
-        return []
-    if seen:
-        return [] if seen.deleting else [Step(Action.REMOVE, seen.ref, uid=seen.uid)]
-    if content and not content.deleting and observed.snapshot(one.snapshot) is None:
-        return [Step(Action.REMOVE, content.ref, uid=content.uid)]
-    return []
-
-
-def forgotten(goal: Goal, observed: Observed, ref: Ref) -> bool:
-    """The object is gone; a namesake that came after it is somebody else's."""
-    for one in of(goal).doomed:
-        if ref == Ref(Kind.SNAPSHOT, one.snapshot):
-            return _own_snapshot(one, observed) is None
-        if ref == Ref(Kind.CONTENT, one.content):
-            return _own_content(one, observed) is None
-    raise ValueError(f"{ref} is none of this purge")
-
-
-def _own_snapshot(one: Doomed, observed: Observed) -> Snapshot | None:
-    seen = observed.snapshot(one.snapshot)
-    return seen if seen and seen.uid == one.snapshot_uid and seen.made_by == one.set else None
-
-
-def _own_content(one: Doomed, observed: Observed) -> Content | None:
-    seen = observed.content(one.content) if one.content_uid else None
-    return seen if seen and seen.uid == one.content_uid else None
-
-
-def estranged(goal: Goal, observed: Observed) -> str | None:
-    """A snapshot and a content that do not name each other as they did: whose bytes would go is not certain."""
-    for one in of(goal).doomed:
-        seen, content = _own_snapshot(one, observed), _own_content(one, observed)
-        if content and seen is None and observed.snapshot(one.snapshot):
-            return f"{Ref(Kind.SNAPSHOT, one.snapshot)} was replaced by another one, and {content.ref} is still there"
-        if content and not _is_of(one, content):
-            return f"{content.ref} is of another snapshot now"
-        if seen and seen.content and seen.content != one.content:
-            return f"{seen.ref} has a content that it had not when this was planned: {seen.content}"
-    return None
-
-
-def endangered(goal: Goal, observed: Observed) -> str | None:
-    """What keeps snapshots from going: whose bytes they are is not certain, or they are needed after all."""
-    return estranged(goal, observed) or _unsaved(goal, observed)
-
-
-def _unsaved(goal: Goal, observed: Observed) -> str | None:
-    """Whatever goes, the newest good set has to stay whole until it is gone."""
-    guard, there = of(goal).guard, {one.name: one for one in observed.snapshots}
-    if guard and not is_intact(guard, there):
-        return "the cluster's newest snapshot set is not whole any more, so nothing more is purged"
-    return None
-
-
-def _is_of(one: Doomed, content: Content) -> bool:
-    """Between the bytes and the content itself its handle goes (external-snapshotter, clearVolumeContentStatus)."""
-    is_emptied = content.deleting and not content.handle
-    return content.snapshot == one.snapshot and (content.handle == one.handle or is_emptied)
-
-
-def giving_up_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """Give each kept volume its policy of before, as long as it is as the delete left it."""
-    return [
-        Step(Action.GIVE_UP, volume.ref, uid=volume.uid)
-        for volume in goal.volumes
-        if (seen := observed.volume(volume.name))
-        and seen.uid == volume.uid
-        and seen.kept_by == volume.kept_by
-        and not _is_claimed(volume, observed)
-        and _in_use(volume, seen) is None
-    ]
-
-
-def given_up(goal: Goal, observed: Observed, ref: Ref) -> bool:
-    """Gone; or, where it was Retain before, without any mark of the delete: its disk is removed by hand."""
-    volume = next(one for one in goal.volumes if one.ref == ref)
-    seen = observed.volume(ref.name)
-    if seen is None or seen.uid != volume.uid:
-        return True
-    return volume.policy_before != POLICY_DELETE and not seen.kept_by
-
-
-def wanted_again(goal: Goal, observed: Observed) -> str | None:
-    """A volume that somebody uses or may use, or a newest set that is good no more."""
-    for volume in goal.volumes:
-        seen = observed.volume(volume.name)
-        if seen is None or seen.uid != volume.uid:
-            continue
-        if _is_claimed(volume, observed):
-            return f"a claim {volume.claim} is there again, so its volume is not given up"
-        if seen.kept_by not in ("", volume.kept_by):
-            return f"{volume.ref} is kept by {seen.kept_by} now"
-        if (seen.claim, seen.claim_uid) != (volume.claim, volume.claim_uid):
-            return f"{volume.ref} is for another claim now"
-        if seen.kept_by and seen.phase != RELEASED:
-            return f"{volume.ref} is {seen.phase}, not {RELEASED}"
-    return _unsaved(goal, observed)
-
-
-def discarding_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """The pieces of the captures."""
-    return [
-        Step(Action.REMOVE, part.ref, uid=part.uid)
-        for part in goal.parts
-        if (seen := observed.part(part.ref)) and seen.uid == part.uid
-    ]
-
-
-def discarded(goal: Goal, observed: Observed, ref: Ref) -> bool:
-    """Gone; a namesake that came after it is somebody else's."""
-    seen = observed.part(ref)
-    return seen is None or all(seen.uid != part.uid for part in goal.parts if part.ref == ref)
-
-
-def contents_of(goal: Goal) -> tuple[Ref, ...]:
-    return tuple(Ref(Kind.CONTENT, one.content) for one in of(goal).doomed if one.content_uid)
-
-
-def snapshots_of(goal: Goal) -> tuple[Ref, ...]:
-    """The VolumeSnapshots and their contents."""
-    return tuple(ref for one in of(goal).doomed for ref in one.refs)
-
-
-def volumes_of(goal: Goal) -> tuple[Ref, ...]:
-    return tuple(volume.ref for volume in goal.volumes)
-
-
-def parts_of(goal: Goal) -> tuple[Ref, ...]:
-    return tuple(part.ref for part in goal.parts)
-
-
-def _unhindered(_goal: Goal, _observed: Observed) -> str | None:
-    return None
-
-
-RELEASED_CONTENTS = Phase("release", release_steps, released, lambda _: WRITING, contents_of, endangered)
-FORGOTTEN = Phase("forget", forget_steps, forgotten, lambda _: RECLAIMING, snapshots_of, endangered)
-GIVEN_UP = Phase("give-up", giving_up_steps, given_up, lambda _: RECLAIMING, volumes_of, wanted_again)
-DISCARDED = Phase("discard", discarding_steps, discarded, lambda _: ENDING, parts_of, _unhindered)
-PHASES = (RELEASED_CONTENTS, FORGOTTEN, GIVEN_UP, DISCARDED)
-
-
-def phases(goal: Goal) -> tuple[Phase, ...]:
-    """Those that have something to do; where nothing is left of what goes, the last one sees just that."""
-    return tuple(phase for phase in PHASES if phase.objects(goal)) or (DISCARDED,)
+    return tuple(sorted({*kept_by, *sets} - needed))

@@ -12,6 +12,7 @@ from lifecycle.kube import (
     discovery,
     fence,
     forwarding,
+    identity,
     inventory,
     likeness,
     picture,
@@ -69,6 +70,10 @@ class KubeCluster:
     async def inventory(self, discovery: Discovery) -> Inventory:
         """See the port."""
         return await inventory.inventory(self._door, self._namespace, discovery)
+
+    async def identity(self) -> str:
+        """See the port."""
+        return await identity.identity(self._door)
 
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         """See the port."""

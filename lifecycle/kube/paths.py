@@ -18,6 +18,7 @@ class Resource(StrEnum):
     SERVICES = "api/v1 services"
     SECRETS = "api/v1 secrets"
     CONFIG_MAPS = "api/v1 configmaps"
+    NAMESPACES = "api/v1 namespaces"
     VOLUMES = "api/v1 persistentvolumes"
     STORAGE_CLASSES = "apis/storage.k8s.io/v1 storageclasses"
     SNAPSHOTS = "apis/snapshot.storage.k8s.io/v1 volumesnapshots"
@@ -51,7 +52,13 @@ After `kubectl apply` an annotation holds the whole manifest, values too: whoeve
 """
 
 OF_THE_CLUSTER = frozenset(
-    {Resource.VOLUMES, Resource.STORAGE_CLASSES, Resource.SNAPSHOT_CONTENTS, Resource.SNAPSHOT_CLASSES}
+    {
+        Resource.NAMESPACES,
+        Resource.VOLUMES,
+        Resource.STORAGE_CLASSES,
+        Resource.SNAPSHOT_CONTENTS,
+        Resource.SNAPSHOT_CLASSES,
+    }
 )
 """What belongs to no namespace."""
 

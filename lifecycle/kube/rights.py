@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lifecycle.kube import paths
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
+from lifecycle.kube.identity import SYSTEM
 from lifecycle.kube.parallel import together
 from lifecycle.model import Verb
 from lifecycle.ports import Right
@@ -51,12 +52,15 @@ REMOVING = (
 None over claims or volumes; parts are patched only with --overwrite.
 """
 
+IDENTITY = Right("get", "", "namespaces", SYSTEM)
+"""To know which Kubernetes cluster it is."""
 _SEEN_WIDELY = (
+    IDENTITY,
     *_rights("", ["persistentvolumes"], ["get", "list", "watch"]),
     *_PARTS_SEEN,
     *_rights("", ["persistentvolumeclaims"], ["get"]),
 )
-"""For the picture of what captures or restores."""
+"""For the picture of what captures or restores, and in which Kubernetes cluster that is."""
 
 SNAPSHOTTING = (
     *NEEDED,
@@ -117,7 +121,7 @@ PURGING = (
 )
 """A kept volume is patched and never deleted: its reclaim policy of before decides what becomes of it."""
 
-CLUSTER_WIDE = frozenset({"persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
+CLUSTER_WIDE = frozenset({"namespaces", "persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
 """Resources that are in no namespace."""
 
 
@@ -152,6 +156,7 @@ async def _is_allowed(door: Door, namespace: str, right: Right) -> bool:
 def _review(namespace: str, right: Right) -> Json:
     resource, _, subresource = right.resource.partition("/")
     where = {} if resource in CLUSTER_WIDE else {"namespace": namespace}
+    where |= {"name": right.name} if right.name else {}
     wish = {**where, "verb": right.verb, "group": right.group, "resource": resource}
     return {
         "apiVersion": "authorization.k8s.io/v1",

@@ -17,7 +17,7 @@ from tests.cluster.conftest import Measured
 from tests.cluster.contents import OWN, volumes_of
 from tests.cluster.ground import Ground
 from tests.cluster.storage import DRIVER
-from tests.cluster.test_snapshot import ordered, own_bytes
+from tests.cluster.test_snapshot import exchanged, folders, ordered, own_bytes, write_on
 from tests.cluster.test_storage import has
 from tests.cluster.town import CONTENTS, Box, Stopwatch, agreed, boxed, documented, town_of
 from tests.cluster.trouble import Trouble, compacted, name_of
@@ -164,3 +164,30 @@ async def test_a_purge_takes_kept_volumes_and_old_sets_with_their_bytes_and_noth
     await ordered(here, f"restore staging {newest}", "Restored staging")
     await box.ready()
     assert await own_bytes(box) == wanted, "and what stays is enough"
+
+
+async def test_a_purge_takes_the_volumes_that_a_restore_in_place_took_out_of_use_and_the_cluster_runs_on(
+    place: Place, measured: Measured
+) -> None:
+    here, box = place
+    stranger = await Stranger.made(box, box.namespace)
+    wanted, taken = await own_bytes(box), await ordered(here, "snapshot staging cold", "Cut a snapshot set of staging")
+    before, since = await folders(box), await write_on(box)
+    live = await exchanged(here, taken)
+    await here.until_says(live, "Restored in place staging")
+    await box.ready()
+    pods, now = await box.identities("pods"), await folders(box)
+
+    watch = Stopwatch(box)
+    live = await agreed(here, "purge staging because the disks are full")
+    await here.until_says(live, "Purged what was kept of staging: the disks are full")
+    measured(watch.row("purge after a restore in place, three volumes and a set", Verb.PURGE))
+
+    assert not any(before[claim].exists() for claim in since)
+    assert (await folders(box), await own_bytes(box), await box.identities("pods")) == (now, wanted, pods)
+    await stranger.is_untouched(box)
+    assert box.refused() == []
+    (newest,) = {operation_in(name) for name in await cut(box)}
+    live = await exchanged(here, newest)
+    await here.until_says(live, "Restored in place staging")
+    assert await own_bytes(box) == since, "the set for safety needs none of them"

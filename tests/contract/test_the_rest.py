@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lifecycle.kube import rights
+from lifecycle.kube.identity import identity
 from tests.cluster.accounts import documented_rules
 from tests.contract.api import Api
 from tests.contract.commands import run
@@ -86,6 +87,14 @@ async def test_the_documented_role_is_all_that_the_bot_needs(api: Api) -> None:
 async def test_each_right_that_the_bot_needs_is_missed_when_it_is_not_given(api: Api) -> None:
     door = await api.door([])
     assert await rights.missing(door, api.namespace, rights.NEEDED) == rights.NEEDED
+
+
+async def test_every_cluster_has_an_identity_which_takes_a_right_of_its_own(api: Api) -> None:
+    seen = await api.client.get("/api/v1/namespaces/kube-system")
+    assert len(seen.body["metadata"]["uid"]) == 36
+    door = await api.door(documented_rules())
+    assert await identity(door) == ""
+    assert str(rights.IDENTITY) in [str(one) for one in await rights.missing(door, api.namespace, rights.RESTORING)]
 
 
 async def test_the_rights_of_one_namespace_are_none_in_another(api: Api) -> None:

@@ -26,11 +26,12 @@ def rules(name: str, kind: str = "Role") -> list[dict[str, Any]]:
 
 def granted(found: list[dict[str, Any]]) -> set[Right]:
     return {
-        Right(verb, group, resource)
+        Right(verb, group, resource, name)
         for rule in found
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames") or [""]
     }
 
 

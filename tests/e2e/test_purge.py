@@ -11,11 +11,12 @@ from bot.__main__ import SystemClock, serving
 from bot.settings import load_settings
 from sandbox import Sandbox, tml
 from sandbox.kubernetes import FAULT_ANNOTATION
-from sandbox.kubernetes.resources import CLAIMS, SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS, SNAPSHOTS, VOLUMES, Object
+from sandbox.kubernetes.resources import CLAIMS, PODS, SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS, SNAPSHOTS, VOLUMES, Object
 from sandbox.kubernetes.writes import Write
 from sandbox.slack import Message
-from tests.e2e.belongings import bytes_of, captures, fill, policies, versions, volumes
+from tests.e2e.belongings import bytes_of, captures, files_of, fill, policies, versions, volumes
 from tests.e2e.served import Tripwire, served
+from tests.e2e.test_snapshot import SAVED
 from tests.e2e.town import FAST, PATIENCE, SCALE, Town, operation_in, unhurried, words_of
 
 PROD, STAGING = tml.PROD_NAMESPACE, tml.STAGING_NAMESPACE
@@ -300,6 +301,92 @@ async def test_after_a_restore_from_a_set_the_old_volumes_go_and_the_new_ones_ar
         assert held.keys() - left == {name for name, phase in phases.items() if phase == "Released"}
         assert "staging is running" in words_of(await place.types("alice", "status staging"))
         assert {policy for _, policy, _ in policies(box, STAGING).values()} == {"Delete"}
+
+
+async def exchanged(place: Later) -> Message:
+    """A set, more written since, and back to it in place; its live message."""
+    taken = await place.operation(words_of(await place.types("alice", "snapshot staging hot")), "ops")
+    await place.until_says(taken, "Cut a snapshot set of staging")
+    for claim in SAVED:
+        place.box.kubernetes.volumes.write(STAGING, claim, "since", b"written since")
+    command = f"restore staging {operation_in(words_of(taken))} because of bad data"
+    _, card = await place.asks("alice", command, "ops")
+    assert "Kept for *7d*, and then destroyed for good" in words_of(card)
+    live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+    await place.until_says(live, "Restored in place staging")
+    return live
+
+
+async def test_what_a_restore_in_place_took_out_of_use_goes_when_its_time_is_over_and_the_cluster_runs_on(
+    tmp_path: Path,
+) -> None:
+    async with later(tmp_path) as place:
+        box = place.box
+        before = {name: one["spec"]["csi"]["volumeHandle"] for name, one in by_name(box).items()}
+        live = await exchanged(place)
+        identity = operation_in(words_of(live))
+        assert "They are kept until" in place.thread(live)
+        kept = {name for name, one in by_name(box).items() if one["status"]["phase"] == "Released"}
+        assert len(kept) == len(SAVED)
+        now, others = mounted(box), (bytes_of(box, PROD), policies(box, PROD), versions(box, PROD))
+        pods = {one["metadata"]["uid"] for one in box.kubernetes.store.list(PODS, STAGING)}
+        listed = words_of(await place.types("dave", "snapshots staging"))
+        assert f"*{identity}* kept volumes" in listed
+        assert "(restore in place), because of bad data" in listed
+
+        place.passes(days=6.1)
+        notice = await place.told("Kept volumes of staging are about to be purged")
+        assert "A restore in place took it out of use" in words_of(notice)
+        assert "are kept longer" in words_of(await place.presses("bob", "keep-longer", notice))
+        await place.told("Kept longer: the volumes of staging")
+        place.passes(days=7.1)
+        await place.told("Kept volumes of staging are about to be purged")
+        assert kept < by_name(box).keys()
+        place.passes(days=1.1)
+        live = await place.told("Purged what was kept of staging")
+        await place.until_thread(live, "*Purged*")
+
+        assert kept.isdisjoint(by_name(box))
+        assert not any((box.folder / "volumes" / before[name]).exists() for name in kept)
+        assert mounted(box) == now
+        assert {one["metadata"]["uid"] for one in box.kubernetes.store.list(PODS, STAGING)} == pods
+        assert (bytes_of(box, PROD), policies(box, PROD), versions(box, PROD)) == others
+        steps = await place.audit(kinds={"step-done"})
+        assert {one.data["name"] for one in steps if one.data["action"] == "give-up"} == kept
+        assert "staging is running" in words_of(await place.types("alice", "status staging"))
+        assert f"*{identity}* kept volumes" not in words_of(await place.types("dave", "snapshots staging"))
+        _, card = await place.asks("alice", f"restore staging {identity} because it was right before", "ops")
+        live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+        await place.until_says(live, "Restored in place staging")
+        folders = [box.kubernetes.volumes.folder_of(STAGING, claim) for claim in SAVED]
+        assert all((folder / "since").exists() for folder in folders), "the way back needs none of them"
+
+
+async def test_by_hand_what_restores_in_place_kept_goes_with_the_rest_and_the_card_says_so(tmp_path: Path) -> None:
+    async with later(tmp_path) as place:
+        box = place.box
+        await exchanged(place)
+        kept = {name for name, one in by_name(box).items() if one["status"]["phase"] == "Released"}
+        plan = words_of(await place.types("dave", "plan purge staging"))
+        assert "give 3 PersistentVolumes up, each with its reclaim policy of before" in plan
+        _, card = await place.asks("alice", "purge staging because the disks are full", "ops")
+        assert all(f"volume {name} of" in words_of(card) for name in kept)
+        live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+        await place.until_says(live, "Purged what was kept of staging: the disks are full")
+        assert kept.isdisjoint(by_name(box))
+        assert "staging is running" in words_of(await place.types("alice", "status staging"))
+
+
+def mounted(box: Sandbox) -> dict[str, dict[str, str]]:
+    """What is on the volumes that the claims of staging have, of which some may be kept besides."""
+    bound = (one for one in by_name(box).values() if one["status"]["phase"] == "Bound")
+    return {one["spec"]["claimRef"]["name"]: files_of(box, one) for one in bound}
+
+
+def by_name(box: Sandbox) -> dict[str, Object]:
+    """The volumes for claims of staging; several may be for one of the same name."""
+    found = box.kubernetes.store.list(VOLUMES)
+    return {one["metadata"]["name"]: one for one in found if one["spec"]["claimRef"]["namespace"] == STAGING}
 
 
 async def test_what_a_failed_set_left_is_listed_as_such_and_goes_once_a_newer_one_is_whole(tmp_path: Path) -> None:

@@ -73,12 +73,17 @@ class FakeCluster:
     """What comes of the configured check; None: none is."""
     scaled_by: dict[Ref, tuple[Owner, ...]] = field(default_factory=dict)
     """Who scales what has this name, whether or not it is there."""
+    kubernetes: str = "uid-of-kube-system"
+    """Which Kubernetes cluster it is in; empty: that may not be read."""
     holders: list[str] = field(default_factory=list)
     """Who is seen to hold the Lease at the next attempts."""
 
     def __post_init__(self) -> None:
         if not self.world.workloads:
             self.world = World.of(self.found, values.inventory(self.found))
+
+    async def identity(self) -> str:
+        return self.kubernetes
 
     async def discover(self) -> Discovery:
         world = self.world

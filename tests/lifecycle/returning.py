@@ -51,7 +51,8 @@ class Scene:
         return self.cluster.world
 
     def begin(self, goal: Goal, identity: str) -> Operation:
-        operation = replace(values.operation(goal.marked(identity), identity), begun_at=self.clock.now())
+        goal = replace(goal, mark=identity, kubernetes=self.cluster.kubernetes)
+        operation = replace(values.operation(goal, identity), begun_at=self.clock.now())
         return self.journal.begin(operation)
 
     async def run(self, operation: Operation) -> Operation:

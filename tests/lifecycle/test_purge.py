@@ -20,7 +20,7 @@ from lifecycle.retention import Policy, Verdict, stale
 from lifecycle.snapshots import Temperature, name_of
 from lifecycle.volumes import Claim
 from tests.fakes import values
-from tests.fakes.world import Fault
+from tests.fakes.world import Fault, World
 from tests.lifecycle.returning import (
     FULL,
     NOSQL_CLAIM,
@@ -29,6 +29,7 @@ from tests.lifecycle.returning import (
     Cut,
     Scene,
     cut_anywhere,
+    error_of,
 )
 
 DELETES = ("op-delete",)
@@ -36,10 +37,11 @@ DELETES = ("op-delete",)
 
 @dataclass
 class House(Scene):
-    """A cluster that was deleted with a set, and had another set before."""
+    """A cluster that was deleted with a set, or restored in place, and had other sets before."""
 
     cuts: bool = True
     pinned: frozenset[str] = frozenset()
+    kept_by: tuple[str, ...] = DELETES
 
     async def deleted(self, *, older: bool = False) -> "House":
         if older:
@@ -48,24 +50,41 @@ class House(Scene):
         await self.run(await self.delete())
         return self
 
+    async def exchanged(self) -> "House":
+        """Back to its newest set in place, after it had written on."""
+        self.kept_by = ("op-place0",)
+        await self.run(await self.snapshot(Temperature.HOT, "op-oldest"))
+        await self.run(await self.snapshot(Temperature.COLD, "op-middle"))
+        self.world.data = {volume: f"{text}, and more" for volume, text in self.world.data.items()}
+        assert (await self.run(await self.exchange("op-middle"))).state is State.DONE
+        return self
+
     @property
     def stock(self) -> Stock:
         """As the records have it."""
         sets = tuple(
-            SetRecord(one.id, values.NOW.replace(hour=at), one.members, pinned=one.id in self.pinned)
+            SetRecord(
+                one.id,
+                values.NOW.replace(hour=at),
+                one.members,
+                pinned=one.id in self.pinned,
+                kubernetes=self.journal.rows[one.id].goal.kubernetes,
+            )
             for at, one in enumerate(self.journal.sets.values())
         )
-        deletes = [one for one in self.journal.rows.values() if one.id in DELETES]
-        return Stock(sets, tuple(deletes), {"op-delete": "the deleted cluster's way back"})
+        kept_by = [one for one in self.journal.rows.values() if one.id in self.kept_by]
+        needed = {"op-delete": "the deleted cluster's way back"}
+        return Stock(sets, tuple(kept_by), needed, kubernetes=self.cluster.kubernetes)
 
-    async def goal(self, deletes: Sequence[str] = DELETES, policy: Policy | None = None) -> Goal:
+    async def goal(self, kept_by: Sequence[str] | None = None, policy: Policy | None = None) -> Goal:
         observed = await self.cluster.picture(purge.draft(self.stock))
         found = purge.held(self.stock, observed)
-        sets = stale(found, policy, self.stock.needed, values.NOW) if policy else Verdict()
-        return purge.goal(self.stock, observed, deletes, sets)
+        needed = purge.needed(self.stock, observed)
+        sets = stale(found, policy, needed, values.NOW) if policy else Verdict()
+        return purge.goal(self.stock, observed, self.kept_by if kept_by is None else kept_by, sets)
 
-    async def purge(self, deletes: Sequence[str] = DELETES, policy: Policy | None = None) -> Operation:
-        return self.begin(await self.goal(deletes, policy), "op-purge0")
+    async def purge(self, kept_by: Sequence[str] | None = None, policy: Policy | None = None) -> Operation:
+        return self.begin(await self.goal(kept_by, policy), "op-purge0")
 
     @property
     def set_of_the_delete_is_whole(self) -> bool:
@@ -328,25 +347,29 @@ async def test_a_newest_set_that_breaks_while_old_ones_go_ends_that_before_their
 
 async def test_that_nothing_is_left_is_seen_and_not_concluded() -> None:
     house = await House().deleted()
-    (delete,) = house.stock.deletes
+    (delete,) = house.stock.kept_by
     seen = await house.cluster.picture(purge.draft(house.stock))
-    assert not purge.is_gone(delete, seen)
+    assert not purge.is_gone(delete, house.stock, seen)
     strange = tuple(replace(one, kept_by="") for one in seen.volumes)
-    assert not purge.is_gone(delete, replace(seen, volumes=strange)), "somebody removed the mark, and it is there"
-    assert purge.is_gone(delete, replace(seen, volumes=tuple(replace(one, phase="Bound") for one in seen.volumes)))
-    assert purge.is_gone(delete, replace(seen, volumes=()))
+    assert not purge.is_gone(delete, house.stock, replace(seen, volumes=strange)), (
+        "somebody removed the mark, and it is there"
+    )
+    assert purge.is_gone(
+        delete, house.stock, replace(seen, volumes=tuple(replace(one, phase="Bound") for one in seen.volumes))
+    )
+    assert purge.is_gone(delete, house.stock, replace(seen, volumes=()))
 
 
 # from every half-way state
 
 
 @settings(max_examples=150)
-@given(st.integers(0, 2**32), st.data())
+@given(st.booleans(), st.integers(0, 2**32), st.data())
 async def test_from_every_half_way_state_no_step_leaves_the_goal_or_touches_what_is_used(
-    seed: int, data: st.DataObject
+    is_exchanged: bool, seed: int, data: st.DataObject
 ) -> None:
     """Whatever somebody did meanwhile, and in whichever order the controllers moved."""
-    house = await House().deleted(older=True)
+    house = await (House().exchanged() if is_exchanged else House().deleted(older=True))
     goal = (await house.goal(policy=ALL)).marked("op-purge0")
     world, chance = house.world, Random(seed)
     for name in data.draw(st.sets(st.sampled_from(sorted(world.volumes)))):
@@ -371,27 +394,27 @@ async def test_from_every_half_way_state_no_step_leaves_the_goal_or_touches_what
             if phase.obstacle(goal, seen):
                 continue
             for step in phase.decide(goal, seen):
-                assert_allowed(goal, seen, step)
+                assert_allowed(goal, seen, step, *house.kept_by)
                 if chance.random() < 0.5 and world.uid_of(step.ref) == step.uid:
                     world.apply(step, goal, 1)
         world.move(chance)
 
 
-def assert_allowed(goal: Goal, seen: Observed, step: Step) -> None:
+def assert_allowed(goal: Goal, seen: Observed, step: Step, by: str) -> None:
     assert goal.purging
     if step.ref.kind is Kind.VOLUME:
         frozen = next(one for one in goal.volumes if one.ref == step.ref)
         there = seen.volume(step.ref.name)
         assert there
         assert step.action is Action.GIVE_UP
-        assert (there.uid, there.kept_by, there.phase) == (frozen.uid, "op-delete", "Released")
+        assert (there.uid, there.kept_by, there.phase) == (frozen.uid, by, "Released")
         assert (there.claim, there.claim_uid) == (frozen.claim, frozen.claim_uid)
         assert step.ref.name not in {claim.volume for claim in seen.claims}
         namesake = seen.claim(frozen.claim)
         assert namesake is None or namesake.volume not in ("", step.ref.name)
     elif step.ref.kind is Kind.SECRET:
         assert step.uid in {part.uid for part in goal.parts}
-        assert "op-delete" not in step.ref.name
+        assert by not in step.ref.name
     else:
         one = next(one for one in goal.purging.doomed if step.ref in one.refs)
         assert one.set in ("op-oldest", "op-middle")
@@ -417,3 +440,70 @@ async def test_the_plan_is_its_phases_and_its_digest_knows_every_object() -> Non
     other = replace(made.goal.volumes[0], uid="another")
     assert made.digest != plan_of_return(replace(made.goal, volumes=(other,)), values.TARGET, observed).digest
     assert NOSQL_CLAIM.name in {one.claim for one in made.goal.volumes}
+
+
+# in which Kubernetes cluster it is
+
+
+KEPT_IN = [
+    pytest.param("uid-of-kube-system", "uid-of-kube-system", True, None, id="the same"),
+    pytest.param("uid-of-kube-system", "uid-of-kube-system", False, None, id="the same, and gone"),
+    pytest.param("uid-of-kube-system", "another", False, "in another Kubernetes cluster", id="another"),
+    pytest.param("uid-of-kube-system", "another", True, "in another Kubernetes cluster", id="another, with its uids"),
+    pytest.param("uid-of-kube-system", "", False, "in another Kubernetes cluster", id="may not be read"),
+    pytest.param("", "another", False, "nobody knows in which Kubernetes cluster", id="never written down"),
+    pytest.param("", "another", True, None, id="never written down, and its uids are here"),
+]
+
+
+@pytest.mark.parametrize(("kept_in", "here", "is_there", "why"), KEPT_IN)
+async def test_of_what_is_kept_elsewhere_nothing_is_concluded_and_nothing_goes(
+    kept_in: str, here: str, is_there: bool, why: str | None
+) -> None:
+    house = await House().deleted(older=True)
+    stock = house.stock
+    observed = await house.cluster.picture(purge.draft(stock))
+    (by,) = stock.kept_by
+    by = replace(by, goal=replace(by.goal, kubernetes=kept_in))
+    sets = tuple(replace(one, kubernetes=kept_in) for one in stock.sets)
+    stock = replace(stock, sets=sets, kept_by=(by,), kubernetes=here)
+    seen = observed if is_there else replace(observed, volumes=(), snapshots=(), contents=())
+    assert purge.is_gone(by, stock, seen) is (why is None and not is_there)
+    needed = purge.needed(stock, seen)
+    assert all(why in needed[one.id] for one in sets) if why else needed == stock.needed
+    verdict = stale(purge.held(stock, observed), ALL, needed, values.NOW)
+    assert verdict.goes == (() if why else ("op-oldest", "op-middle"))
+    if why:
+        with pytest.raises(NothingToPurge, match=why):
+            purge.goal(stock, seen, DELETES, verdict)
+    elif is_there:
+        assert purge.goal(stock, seen, DELETES, verdict).kubernetes == here
+
+
+async def test_what_a_failed_set_left_is_known_by_its_mark_alone() -> None:
+    house = await House().deleted()
+    stock = house.stock
+    (only,) = stock.sets
+    left = tuple(replace(one, uid="") for one in only.members)
+    stock = replace(stock, sets=(replace(only, members=left, failed=True, kubernetes=""),), needed={})
+    seen = await house.cluster.picture(purge.draft(stock))
+    assert purge.needed(stock, seen) == {}
+    others = tuple(replace(one, made_by="op-other0") for one in seen.snapshots)
+    assert "nobody knows" in purge.needed(stock, replace(seen, snapshots=others))["op-delete"]
+
+
+async def test_a_purge_that_is_taken_up_in_another_kubernetes_cluster_ends_and_has_purged_nothing() -> None:
+    """There it would see at once that all of it is gone."""
+    house = await House().deleted(older=True)
+    begun = await house.purge(policy=ALL)
+    house.cluster.crash_after = 1
+    left = await house.cut_off(begun)
+    assert left
+    here, house.cluster.world = house.world, World({}, {})
+    house.cluster.kubernetes = "another"
+    ended = await house.run(left)
+    assert ended.state is State.FAILED
+    assert "is another Kubernetes cluster than the one in which this began" in error_of(ended)
+    house.cluster.world, house.cluster.kubernetes = here, "uid-of-kube-system"
+    assert (await house.run(house.begin(await house.goal(policy=ALL), "op-purge1"))).state is State.DONE
+    assert not house.world.volumes

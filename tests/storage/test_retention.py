@@ -9,7 +9,7 @@ import pytest
 from lifecycle.decide import delete, purge, restore
 from lifecycle.decide.purge import Stock
 from lifecycle.errors import ClusterBusy, PurgeVoid
-from lifecycle.model import BOT, Person, Place
+from lifecycle.model import BOT, Person, Place, Verb
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.retention import Purging
 from lifecycle.snapshots import Ending, SnapshotSet, Temperature
@@ -54,7 +54,7 @@ async def kept(store: Store) -> KeptVolumes:
 
 
 async def announced(store: Store, identity: str = "no-000001") -> Notice:
-    notice = await store.retention.announce((await kept(store)).delete, OPS, lambda _: identity)
+    notice = await store.retention.announce((await kept(store)).by, OPS, lambda _: identity)
     assert notice
     return notice
 
@@ -71,14 +71,11 @@ async def with_set(store: Store, identity: str) -> None:
 
 async def test_a_notice_is_given_a_day_before_and_once_by_all_processes(store: Store, other: Store) -> None:
     await deleted(store)
-    assert await store.retention.announce((await kept(store)).delete, OPS, lambda _: "no-000001") is None
+    assert await store.retention.announce((await kept(store)).by, OPS, lambda _: "no-000001") is None
     store.clock.advance(6 * DAY)
     one = await kept(store)
     given = await asyncio.gather(
-        *(
-            each.retention.announce(one.delete, OPS, lambda _, n=n: f"no-00000{n}")
-            for n, each in enumerate((store, other))
-        )  # type: ignore[misc]
+        *(each.retention.announce(one.by, OPS, lambda _, n=n: f"no-00000{n}") for n, each in enumerate((store, other)))  # type: ignore[misc]
     )
     (notice,) = (one for one in given if one)
     assert notice.due_at - (await store.retention.moment()) <= timedelta(days=1)
@@ -105,7 +102,7 @@ async def test_keep_longer_counts_once_however_often_it_is_pressed_and_is_announ
     assert extended.kept_until == notice.due_at + WEEK
     assert (await kinds(store)).count("notice-extended") == 1
     store.clock.advance(3 * DAY)
-    assert await store.retention.announce((await kept(store)).delete, OPS, lambda _: "no-000002") is None
+    assert await store.retention.announce((await kept(store)).by, OPS, lambda _: "no-000002") is None
     store.clock.advance(4 * DAY)
     again = await announced(store, "no-000002")
     assert again.due_at >= notice.due_at + WEEK
@@ -158,7 +155,7 @@ async def test_what_was_purged_is_kept_no_more_and_is_not_announced_again(store:
     await deleted(store)
     store.clock.advance(6 * DAY)
     notice = await announced(store)
-    delete = (await kept(store)).delete
+    delete = (await kept(store)).by
     store.clock.advance(2 * DAY)
     begun = await store.retention.begin(notice, *planned(a_purge()))
     assert await store.retention.announce(delete, OPS, lambda _: "no-000009") is None
@@ -240,3 +237,82 @@ async def test_what_a_restore_needs_that_failed_stays_until_one_has_come_to_its_
         await store.operations.begin(*planned(a_purge()))
     await store.run(values.operation(goal.marked("op-back02"), "op-back02", phase="make"), State.DONE, 3)
     assert not (await store.retention.of("prod")).restoring
+
+
+def an_exchange(identity: str = "op-place0", phase: str = "up", *, volumes: bool = True) -> Operation:
+    """A restore in place to the set op-set001."""
+    goal = replace(a_delete().goal, verb=Verb.RESTORE_IN_PLACE, chosen="op-set001")
+    goal = goal if volumes else replace(goal, volumes=())
+    return values.operation(goal.marked(identity), identity, phase=phase)
+
+
+@pytest.mark.parametrize(
+    ("verb", "phase", "state", "keeps"),
+    [
+        (Verb.DELETE, "remove", State.FAILED, True),
+        (Verb.DELETE, "remove-claims", State.DONE, True),
+        (Verb.DELETE, "up-again", State.FAILED, False),
+        (Verb.RESTORE_IN_PLACE, "keep", State.FAILED, False),
+        (Verb.RESTORE_IN_PLACE, "up-again", State.FAILED, False),
+        (Verb.RESTORE_IN_PLACE, "remove-claims", State.FAILED, True),
+        (Verb.RESTORE_IN_PLACE, "clone", State.FAILED, True),
+        (Verb.RESTORE_IN_PLACE, "up", State.FAILED, True),
+        (Verb.RESTORE_IN_PLACE, "up", State.DONE, True),
+        (Verb.RESTORE, "up", State.DONE, False),
+        (Verb.START, "up", State.DONE, False),
+    ],
+    ids=str,
+)
+async def test_volumes_are_kept_by_what_may_have_taken_their_claims_away(
+    verb: Verb, phase: str, state: State, keeps: bool, store: Store
+) -> None:
+    goal = replace(a_delete().goal, verb=verb)
+    await store.run(values.operation(goal.marked("op-any000"), "op-any000", phase=phase), state, 1)
+    kept_by = [one.by.id for one in (await store.retention.of("prod")).volumes]
+    assert kept_by == (["op-any000"] if keeps else [])
+
+
+async def test_what_a_restore_in_place_kept_is_announced_and_purged_like_what_a_delete_kept(store: Store) -> None:
+    await store.run(an_exchange(), State.DONE, 1)
+    assert (await store.retention.of("prod")).last_way_back is None
+    store.clock.advance(6 * DAY)
+    notice = await announced(store)
+    assert notice.by == "op-place0"
+    store.clock.advance(2 * DAY)
+    begun = await store.retention.begin(notice, *planned(a_purge(deletes=("op-place0",))))
+    taken = await store.journal.take(begun, "bot-1", begun.epoch + 1)
+    await store.journal.finished(taken, Outcome(State.DONE))
+    assert not (await store.retention.of("prod")).volumes
+    assert await store.retention.purge_of("op-place0") == "op-purge0"
+
+
+async def test_one_that_found_no_volume_to_keep_is_not_listed(store: Store) -> None:
+    await store.run(an_exchange(volumes=False), State.DONE, 1)
+    assert not (await store.retention.of("prod")).volumes
+
+
+async def test_what_a_restore_in_place_kept_that_failed_stays_until_one_has_come_to_its_end(store: Store) -> None:
+    await store.run(an_exchange(phase="clone"), State.FAILED, 1)
+    assert "op-place0" in (await store.retention.of("prod")).restoring
+    with pytest.raises(PurgeVoid, match="op-place0 has not come to its end"):
+        await store.operations.begin(*planned(a_purge(deletes=("op-place0",))))
+    await store.run(an_exchange("op-place1"), State.DONE, 2)
+    await store.operations.begin(*planned(a_purge(deletes=("op-place0", "op-place1"))))
+
+
+async def test_while_the_set_of_before_is_restored_its_operation_lets_nothing_go(store: Store) -> None:
+    await store.run(an_exchange(), State.DONE, 1)
+    back = an_exchange("op-place1", phase="clone")
+    back = replace(back, goal=replace(back.goal, chosen="op-place0"))
+    await store.run(back, State.FAILED, 2)
+    with pytest.raises(PurgeVoid, match="op-place0 has not come to its end"):
+        await store.operations.begin(*planned(a_purge(deletes=("op-place0",))))
+
+
+async def test_a_restore_in_place_approved_without_a_word_of_a_purge_is_never_announced(store: Store) -> None:
+    silent = an_exchange()
+    await store.run(replace(silent, goal=replace(silent.goal, keeps=None)), State.DONE, 1)
+    store.clock.advance(900 * DAY)
+    one = await kept(store)
+    assert await store.retention.announce(one.by, OPS, lambda _: "no-000001") is None
+    assert one.keeping.until is None

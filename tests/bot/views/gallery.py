@@ -217,7 +217,8 @@ def kept_views(world: World) -> Iterator[tuple[str, Message]]:
     yield lead, kept.kept("prod", replace(world.kept_records(), sets=several), LATER, "ml550", left)
     yield lead, kept.kept("prod", Records(), LATER, "ml550", left)
     for one in world.notices():
-        yield kept.headline(one), kept.notice_live(one, world.notice_entries())
+        for verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE):
+            yield kept.headline(one), kept.notice_live(one, world.notice_entries(verb))
         yield kept.headline(one), kept.notice_bare(one)
         if one.kept_until:
             yield "The volumes of prod are kept longer", kept.kept_longer(one)
@@ -260,6 +261,7 @@ def every_refusal(world: World) -> list[errors.Refused]:
         errors.Deleted(world.removal()),
         errors.HalfRestored(world.operation(Verb.RESTORE_IN_PLACE)),
         errors.HalfDeleted(world.removal()),
+        errors.OtherKubernetes(world.removal()),
         errors.Removed(world.stop_that_removed()),
         errors.HalfRemoved(world.stop_that_removed()),
         errors.NothingToRestore(f"No: {world.word}"),

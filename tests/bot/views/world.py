@@ -31,6 +31,9 @@ from tests.fakes import values
 LATER = values.NOW + timedelta(minutes=4)
 
 
+WEEK = timedelta(days=7)
+
+
 @dataclass(frozen=True)
 class World:
     """A cluster in which every word that comes from elsewhere is the same one."""
@@ -86,7 +89,7 @@ class World:
             case Verb.RESTART:
                 return restart.goal(self.discovery, None, downtime=True)
             case Verb.DELETE:
-                return self.delete_goal(keeps_services=False)
+                return replace(self.delete_goal(keeps_services=False), keeps=WEEK)
             case Verb.RESTORE:
                 return restore.goal(restore.draft(self.removal()), self.gone())
             case Verb.PURGE:
@@ -94,7 +97,7 @@ class World:
             case Verb.SNAPSHOT:
                 return snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
             case Verb.RESTORE_IN_PLACE:
-                return self.exchange()
+                return replace(self.exchange(), keeps=WEEK)
             case Verb.REMOVE:
                 return self.remove_goal(keeps_services=False)
             case Verb.RETURN:
@@ -334,9 +337,9 @@ class World:
             replace(told, state=NoticeState.VOID, **ended),
         ]
 
-    def notice_entries(self) -> list[Recorded]:
+    def notice_entries(self, verb: Verb = Verb.DELETE) -> list[Recorded]:
         told: list[tuple[str, Any]] = [
-            ("notice", {"delete": "op-delete", "due_at": LATER, "volumes": self.gone().volumes}),
+            ("notice", {"verb": verb, "delete": "op-delete", "due_at": LATER, "volumes": self.gone().volumes}),
             ("notice-held", {"why": self.word}),
             ("notice-extended", {"until": LATER}),
             ("notice-begun", {"operation": "op-purge0", "delete": "op-delete"}),
@@ -354,7 +357,7 @@ class World:
             for one in ("op-000001", "op-000002")
         ]
         removal = self.removal()
-        keeping = Keeping(removal.id, LATER, timedelta(days=7))
+        keeping = Keeping(removal.id, LATER, WEEK)
         failed = self.failed(Verb.SNAPSHOT, snapshots=members)
         return Records(
             sets=tuple(Kept(one, taker) for one in saved),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.decide import purge, snapshot
+from lifecycle.decide import purge, reclaim, snapshot
 from lifecycle.decide.purge import SetRecord, Stock
 from lifecycle.errors import Conflict, Invalid
 from lifecycle.kube.cluster import KubeCluster
@@ -49,7 +49,7 @@ async def purge_of_old_set(cluster: KubeCluster) -> Operation:
 
 
 def step_of(operation: Operation, action: Action, kind: Kind) -> Step:
-    one = next(one for one in purge.of(operation.goal).doomed if one.claim == CLAIM)
+    one = next(one for one in reclaim.of(operation.goal).doomed if one.claim == CLAIM)
     ref = Ref(kind, one.snapshot if kind is Kind.SNAPSHOT else one.content)
     return Step(action, ref, uid=one.snapshot_uid if kind is Kind.SNAPSHOT else one.content_uid)
 
@@ -156,7 +156,7 @@ async def test_a_kept_volume_whose_disk_another_one_is_for_is_not_given_up(
 async def purge_of_volumes(cluster: KubeCluster) -> Operation:
     deleted = replace(await deletion(cluster), state=State.DONE)
     await carried_out(cluster, deleted)
-    stock = Stock(deletes=(deleted,))
+    stock = Stock(kept_by=(deleted,))
     observed = await cluster.picture(purge.draft(stock))
     return operation_of(purge.goal(stock, observed, [deleted.id], Verdict()).marked("op-p"), 3, "op-p")
 

@@ -27,7 +27,8 @@ def granted(found: list[dict[str, Any]]) -> Iterator[Right]:
     for rule in found:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
-                yield from (Right(verb, group, resource) for verb in rule["verbs"])
+                for name in rule.get("resourceNames") or [""]:
+                    yield from (Right(verb, group, resource, name) for verb in rule["verbs"])
 
 
 WIDER = {

@@ -328,6 +328,8 @@ def seen(observed: Observed, step: Step) -> object:
         return observed.scratch.seen(ref)
     if step.action is Action.CAPTURE:
         return observed.capture
+    if step.action is Action.FLUSH:
+        return observed.state_of(ref).flushed_by
     if step.action in (Action.CUT, Action.RETAIN):
         return [one for one in observed.snapshots if one.claim == ref.name]
     if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):

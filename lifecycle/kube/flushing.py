@@ -34,5 +34,5 @@ async def _trouble(door: Door, namespace: str, pod: Json, seconds: float) -> str
     except Forbidden:
         return f"{name}: {MAY_NOT_EXECUTE}"
     except ClusterError as error:
-        return shown(f"{name}: {error}")
+        return shown(str(error))  # which names the pod
     return f"{name}: exit code {ended.code}" if ended.code else ""

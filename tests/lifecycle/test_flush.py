@@ -167,8 +167,27 @@ async def test_what_another_operation_flushed_counts_for_nothing() -> None:
     assert told(place).flushes == FLUSHED
 
 
+@pytest.mark.parametrize("after", [0, 1], ids=["before it is seen", "after it was seen"])
+async def test_annotations_that_somebody_wipes_hold_nothing_up(after: int) -> None:
+    place = scene()
+    looks = 0
+
+    def wipe(_observed: Observed) -> None:
+        nonlocal looks
+        state = place.world.states[NOSQL.ref]
+        if state.flushed_by:
+            looks += 1
+        if looks == after + 1 and state.flushed_by:
+            place.world.states[NOSQL.ref] = replace(state, flushed_by="", epoch=0)
+
+    place.cluster.meanwhile = wipe
+    assert (await place.run(await place.stop("op-way000"))).state is State.DONE
+    assert place.world.states[NOSQL.ref].remembered == 1
+
+
 async def test_nosql_that_somebody_else_took_down_was_not_seen_to_be_flushed() -> None:
     place = scene()
+    place.world.states[NOSQL.ref] = replace(place.world.states[NOSQL.ref], flushed_by="op-before")
 
     def take_down(_observed: Observed) -> None:
         state = place.world.states[NOSQL.ref]
@@ -224,7 +243,10 @@ def test_where_no_set_of_nosql_is_cut_cold_after_it_ran_there_is_no_such_step(wh
 
 def test_what_does_not_run_of_nosql_is_not_flushed() -> None:
     found = values.discovery({Component.NOSQL: values.down(NOSQL)}, workloads=PAIR)
-    assert Action.FLUSH not in actions_of(plan(snapshot.goal(found, STORED, COLD, ()), found))
+    goal = snapshot.goal(found, STORED, COLD, ())
+    assert Action.FLUSH not in actions_of(plan(goal, found))
+    assert goal.cutting
+    assert goal.cutting.memories == ()
 
 
 def planned(stored: Inventory) -> Plan:

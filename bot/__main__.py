@@ -53,6 +53,7 @@ from lifecycle.model import Person, Target
 from lifecycle.plan import plan
 from lifecycle.ports import Clock
 from lifecycle.runner import Runner
+from lifecycle.snapshots import FLUSHING
 from sandbox import demo as story
 from storage.audit import AuditLog, Entry
 from storage.database import Database, StorageError, file_address, open_database
@@ -95,6 +96,7 @@ class Timing:
     ``ping`` is the seconds between two pings of Slack's socket; one that was cut is opened again after at most that.
     ``rest`` is the seconds between two looks for a configuration that was not seen.
     ``look`` is the seconds between two looks at what is kept and may go, ``look_after`` at what is unfinished.
+    ``flush`` is the seconds after which a flush that hangs is given up.
     """
 
     pace: Pace = field(default_factory=Pace)
@@ -104,6 +106,7 @@ class Timing:
     rest: float = 60.0
     look: float = LOOK
     look_after: float = 5.0
+    flush: float = FLUSHING.total_seconds()
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ def _cluster(door: Door, cluster: ClusterSettings, clock: Clock, timing: Timing)
         watch_seconds=timing.watch_seconds,
         lease_timing=timing.lease,
         check=cluster.configuration_check,
+        flush_seconds=timing.flush,
     )
 
 

@@ -1,7 +1,7 @@
 """What the command line prints."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from lifecycle.errors import ClusterError, Refused
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.plan import Plan
-from lifecycle.ports import Cluster
+from lifecycle.ports import Cluster, Right
 from lifecycle.topology import arranged
 
 
@@ -119,17 +119,26 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     await _tell_wider(f"{where}: verify", cluster, "verify.yaml", Verb.VERIFY)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     await _tell_wider(f"{where}: purge", cluster, "purge.yaml", Verb.PURGE)
+    await _tell_optional(f"{where}: flush before a cold snapshot", "check.yaml", cluster.missing_to_execute())
     return 0
 
 
 async def _tell_wider(what: str, cluster: Cluster, file: str, *verbs: Verb) -> None:
-    """Whether the rights of these verbs are there: no problem where they are not, they may be unwanted."""
+    """Whether the rights of these verbs are there."""
+    await _tell_optional(what, file, _missing(cluster, verbs))
+
+
+async def _missing(cluster: Cluster, verbs: Sequence[Verb]) -> Sequence[Right]:
+    return list(dict.fromkeys([right for verb in verbs for right in await cluster.missing_rights(verb)]))
+
+
+async def _tell_optional(what: str, file: str, looking: Awaitable[Sequence[Right]]) -> None:
+    """No problem where they are not granted: they may be unwanted."""
     try:
-        rights = dict.fromkeys([right for verb in verbs for right in await cluster.missing_rights(verb)])
+        missing = ", ".join(map(str, await looking))
     except ClusterError as error:
         say(f"{what}: not known, {in_words(error)}")
         return
-    missing = ", ".join(map(str, rights))
     say(f"{what}: not granted ({missing}), see deploy/rbac/{file}" if missing else f"{what}: granted")
 
 

@@ -15,6 +15,9 @@ def by_hand(goal: Goal, observed: Observed, phase: Phase) -> tuple[str, ...]:
 def kubectl(step: Step) -> tuple[str, ...]:
     """What a person would type for this step, without context and namespace; a stop keeps the note of the count."""
     match step.action:
+        case Action.FLUSH:
+            pods = (f"{step.ref.name}-{ordinal}" for ordinal in range(step.replicas))
+            return tuple(f"kubectl exec {pod} -- nodetool flush" for pod in pods)
         case Action.SCALE_TO_ZERO:
             return (
                 f"kubectl annotate {step.ref} tml-bot/replicas={step.replicas} --overwrite",

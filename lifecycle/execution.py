@@ -379,6 +379,8 @@ def seen(observed: Observed, step: Step) -> object:
         return observed.scratch.seen(ref)
     if step.action is Action.CAPTURE:
         return observed.capture
+    if step.action is Action.FLUSH:  # no new generation; with the note the stamp may be wiped
+        return observed.state_of(ref).flushed_by, observed.state_of(ref).epoch
     if step.action in (Action.CUT, Action.RETAIN):
         return [one for one in observed.snapshots if one.claim == ref.name]
     if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):

@@ -97,6 +97,8 @@ class Target:
 class Action(StrEnum):
     """What a step does to its object."""
 
+    FLUSH = "flush"
+    """Of a StatefulSet of nosql: have its pods write to their volumes what they hold in memory."""
     SCALE_TO_ZERO = "scale-to-zero"
     SCALE_UP = "scale-up"
     ROLLOUT_RESTART = "rollout-restart"

@@ -68,6 +68,8 @@ class Inventory:
     snapshot_classes: tuple[SnapshotClass, ...] | None = None
     """None: the cluster does not serve snapshot.storage.k8s.io."""
     streams: tuple[Stream, ...] = ()
+    may_execute: bool = False
+    """Whether Kubernetes lets the bot run a command in the cluster's pods."""
 
 
 @dataclass(frozen=True)

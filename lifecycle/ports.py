@@ -116,6 +116,9 @@ class Cluster(Protocol):
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         """The rights that the verb needs and Kubernetes would refuse (SelfSubjectAccessReview)."""
 
+    async def missing_to_execute(self) -> tuple[Right, ...]:
+        """The same of the rights to run a command in a pod, which no verb needs: what would be run is left out."""
+
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """Hold the Lease; released on the way out.
 

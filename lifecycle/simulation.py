@@ -50,6 +50,8 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
     match step.action:
         case Action.SCALE_TO_ZERO | Action.SCALE_UP | Action.ROLLOUT_RESTART:
             return observed.with_state(step.ref, _accepted(observed.state_of(step.ref), step, goal))
+        case Action.FLUSH:
+            return observed.with_state(step.ref, replace(observed.state_of(step.ref), flushed_by=goal.mark))
         case Action.CAPTURE:
             return replace(observed, capture=goal.mark)
         case Action.CUT:

@@ -2,12 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lifecycle.model import KILLED, Kind, Ref
 from lifecycle.volumes import Claim, Snapshot, SnapshotClass, Volume
 from lifecycle.workloads import Exit
+
+FLUSHING = timedelta(seconds=60)
+"""How long `nodetool flush` may take in the pods of one StatefulSet; then the operation goes on without it."""
+MAY_NOT_EXECUTE = "exec is not allowed (get and create pods/exec)"
+"""Why nothing is flushed where the bot may run no command in a pod."""
 
 
 class Temperature(StrEnum):
@@ -59,6 +64,14 @@ class Cutting:
     members: tuple[Member, ...]
     unsaved: tuple[Unsaved, ...] = ()
     before: Ending | None = None
+    memories: tuple[Ref, ...] = ()
+    """The StatefulSets of nosql that are taken down for it: what they hold in memory is to be flushed before."""
+    may_flush: bool = False
+    """Whether Kubernetes allowed to run a command in their pods when this was planned."""
+
+    def flushes(self, ref: Ref) -> bool:
+        """Whether the workload is flushed before it goes down."""
+        return self.may_flush and ref in self.memories
 
     def member(self, claim: str) -> Member | None:
         return next((member for member in self.members if member.claim == claim), None)
@@ -89,6 +102,14 @@ class Clone:
 
 
 @dataclass(frozen=True)
+class Flush:
+    """What came of flushing a StatefulSet of nosql before it went down; ``trouble`` empty: each of its pods was."""
+
+    workload: Ref
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
 class SnapshotSet:
     """A set that was SEEN ready to restore from; ``id`` is that of the operation that took it.
 
@@ -102,6 +123,8 @@ class SnapshotSet:
     members: tuple[Snapshot, ...]
     unsaved: tuple[Unsaved, ...]
     capture: str
+    flushes: tuple[Flush, ...] = ()
+    """Of nosql that was taken down for it."""
 
     @property
     def size(self) -> int:

@@ -127,6 +127,10 @@ class WorkloadState:
     """The id of the operation that made the object from a capture."""
     written_by: str = ""
     """The id of the operation that wrote to the object last."""
+    flushed_by: str = ""
+    """The id of the operation that tried last to flush its pods."""
+    flush_trouble: str = ""
+    """Why it did not flush every one of them."""
     pods: tuple[Pod, ...] = ()
 
     @property

@@ -50,15 +50,17 @@ def waves(plan: Plan) -> list[str]:
 
 
 def _wave(plan: Plan, wave: Sequence[Step]) -> list[str]:
-    """Each change of a count by itself, everything else by what is done to how many of what."""
-    scaling = [_scaling(plan, step) for step in wave if step.action in SCALING]
-    others = dict.fromkeys(step.action for step in wave if step.action not in SCALING)
+    """What is done to workloads by itself, everything else by what is done to how many of what."""
+    scaling = [_scaling(plan, step) for step in wave if step.action in (*SCALING, Action.FLUSH)]
+    others = dict.fromkeys(step.action for step in wave if step.action not in (*SCALING, Action.FLUSH))
     return scaling + [DONE_TO[action].format(_counted(wave, action)) for action in others]
 
 
 def _scaling(plan: Plan, step: Step) -> str:
     label = plan.goal.topology[step.ref].label
     match step.action:
+        case Action.FLUSH:
+            return f"{label} flushed to its volume (nodetool flush)"
         case Action.SCALE_TO_ZERO:
             return f"{label} {step.replicas} → 0"
         case Action.SCALE_UP:

@@ -10,7 +10,7 @@ from lifecycle.model import Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan
 from lifecycle.quantity import gibibytes
-from lifecycle.snapshots import Cutting, Ending, SnapshotSet, Temperature, Unsaved
+from lifecycle.snapshots import MAY_NOT_EXECUTE, Cutting, Ending, Flush, SnapshotSet, Temperature, Unsaved
 from lifecycle.volumes import Volume
 from storage.proposals import Proposal
 from storage.snapshots import Kept
@@ -29,7 +29,16 @@ def planned(goal: Goal) -> list[str]:
     if cutting is None:
         return []
     lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
-    return lines + unsaved_lines(cutting.unsaved)
+    return lines + unsaved_lines(cutting.unsaved) + _unflushed(cutting)
+
+
+def _unflushed(cutting: Cutting) -> list[str]:
+    """Where it is allowed, it is a step of the plan."""
+    if cutting.may_flush or not cutting.memories:
+        return []
+    names = listed([quoted(ref.name) for ref in cutting.memories])
+    why = f"{MAY_NOT_EXECUTE}, see deploy/rbac/check.yaml"
+    return [f":information_source: *not flushed* before going down: {names}, because {why}"]
 
 
 def cloned(goal: Goal) -> list[str]:
@@ -74,9 +83,18 @@ def told(taken: SnapshotSet) -> list[str]:
     return [
         f":camera_with_flash: *Snapshot set {escape(taken.id)}* is ready, {_what(taken)}, {gibibytes(taken.size)}",
         ENDING[taken.ending],
+        *(_flush_line(one) for one in taken.flushes),
         *(f"• {quoted(one.claim)} → {quoted(one.name)} ({gibibytes(one.size)})" for one in taken.members),
         *unsaved_lines(taken.unsaved),
     ]
+
+
+def _flush_line(one: Flush) -> str:
+    name = quoted(one.workload.name)
+    if not one.trouble:
+        return f":white_check_mark: {name} was flushed before it went down"
+    why = f"{quoted(one.trouble, 400)}. Its commit log is replayed on start"
+    return f":information_source: {name} was *not flushed* before it went down: {why}"
 
 
 def _what(taken: SnapshotSet) -> str:
@@ -132,8 +150,16 @@ def row(one: Kept, now: datetime) -> str:
     because = f", because {quoted(operation.reason)}" if operation.reason else ""
     missing = f" · without {listed([quoted(left.claim) for left in taken.unsaved])}" if taken.unsaved else ""
     return (
-        f":camera_with_flash: *{escape(taken.id)}* {taken.temperature}, {escape(taken.ending)} · "
+        f":camera_with_flash: *{escape(taken.id)}* {taken.temperature}, {escape(taken.ending)}{_flushed(taken)} · "
         f"{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
         f"{gibibytes(taken.size)}{missing}\n{mention(operation.requester)} ({operation.verb}){because}\n"
         f"{known(one.verification)}"
     )
+
+
+def _flushed(taken: SnapshotSet) -> str:
+    """In a few words; nothing where nothing was taken down for it."""
+    troubles = [one.trouble for one in taken.flushes if one.trouble]
+    if troubles:
+        return f", not flushed ({quoted('; '.join(troubles), 200)})"
+    return ", flushed" if taken.flushes else ""

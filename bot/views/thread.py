@@ -19,6 +19,7 @@ from lifecycle.verification import Verification
 from storage.audit import Recorded
 
 GOING = {
+    Action.FLUSH: "writing to its volume what it holds in memory (nodetool flush)",
     Action.SCALE_TO_ZERO: "going to 0 (was {replicas}, remembered)",
     Action.SCALE_UP: "going up to {replicas}",
     Action.ROLLOUT_RESTART: "rolling {replicas}",

@@ -13,8 +13,10 @@ from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers_or_losses
 from lifecycle.quantity import in_bytes
 from lifecycle.snapshots import (
+    MAY_NOT_EXECUTE,
     Cutting,
     Ending,
+    Flush,
     Member,
     SnapshotSet,
     Temperature,
@@ -101,7 +103,20 @@ def _cutting(
     }
     volumes = {volume.claim: volume for volume in inventory.volumes}
     members, unsaved = choose(claims, volumes, inventory.snapshot_classes, left_out)
-    return Cutting(temperature, members, unsaved, before)
+    is_taken_down = temperature is Temperature.COLD and before is None
+    memories = _memories(discovery, members) if is_taken_down else ()
+    return Cutting(temperature, members, unsaved, before, memories, inventory.may_execute)
+
+
+def _memories(discovery: Discovery, members: Sequence[Member]) -> tuple[Ref, ...]:
+    """Of what runs of nosql, that of which a volume is cut."""
+    return tuple(
+        workload.ref
+        for workload in arranged(discovery.workloads)
+        if workload.component is Component.NOSQL
+        and discovery.observed[workload].is_up
+        and any(workload.owns_claim(member.claim) for member in members)
+    )
 
 
 def refuse_incomplete(cutting: Cutting) -> None:
@@ -220,7 +235,16 @@ def taken(goal: Goal, observed: Observed, exits: Sequence[Exit], unseen: Sequenc
         members=members,
         unsaved=goal.cutting.unsaved,
         capture=observed.capture,
+        flushes=tuple(_flush(goal, goal.cutting, observed, ref) for ref in goal.cutting.memories),
     )
+
+
+def _flush(goal: Goal, cutting: Cutting, observed: Observed, ref: Ref) -> Flush:
+    """As it is written on the workload: what another operation wrote there counts for nothing."""
+    state = observed.state_of(ref)
+    if not cutting.may_flush:
+        return Flush(ref, MAY_NOT_EXECUTE)
+    return Flush(ref, state.flush_trouble if state.flushed_by == goal.mark else "nobody saw whether it was")
 
 
 def _ending(cutting: Cutting, exits: Sequence[Exit], unseen: Sequence[str]) -> Ending:

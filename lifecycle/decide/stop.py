@@ -1,5 +1,6 @@
 """Stop: every workload to zero, remembered, in the reverse order of the needs."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from lifecycle.model import DATABASES, Action, Ref, Step, Verb
 from lifecycle.observed import Discovery, Observed
 from lifecycle.operation import Goal, Source
 from lifecycle.phase import Phase
+from lifecycle.snapshots import FLUSHING
 from lifecycle.topology import Topology, arranged
 from lifecycle.workloads import Pod, Workload
 
@@ -39,12 +41,22 @@ def databases(topology: Topology, observed: Observed) -> tuple[Pod, ...]:
 
 
 def steps(goal: Goal, observed: Observed) -> list[Step]:
-    """The scale-downs that may go now: of what is up, all that nothing still present needs."""
+    """The scale-downs that may go now: of what is up, all that nothing still present needs; a flush goes before."""
     return [
-        Step(Action.SCALE_TO_ZERO, workload.ref, observed[workload].replicas, workload.uid)
+        Step(_next(goal, observed, workload), workload.ref, observed[workload].replicas, workload.uid)
         for workload in goal.scope
         if observed[workload].is_up and not any(observed[other].is_present for other in goal.topology.needing(workload))
     ]
+
+
+def _next(goal: Goal, observed: Observed, workload: Workload) -> Action:
+    """Flushed once, whatever came of it; what another operation flushed may hold new data in memory."""
+    is_tried = observed[workload].flushed_by == goal.mark
+    return Action.FLUSH if _is_flushed(goal, workload) and not is_tried else Action.SCALE_TO_ZERO
+
+
+def _is_flushed(goal: Goal, workload: Workload) -> bool:
+    return goal.cutting is not None and goal.cutting.flushes(workload.ref)
 
 
 def gone(_goal: Goal, observed: Observed, ref: Ref) -> bool:
@@ -53,11 +65,17 @@ def gone(_goal: Goal, observed: Observed, ref: Ref) -> bool:
 
 
 def limit(goal: Goal) -> timedelta:
-    """For each level of needs its longest grace period and a margin; an ordered set stops one pod after another."""
-    return sum(
-        (timedelta(seconds=max(_grace(goal, workload) for workload in level)) + MARGIN for level in goal.scope.levels),
-        timedelta(),
-    )
+    """For each level of needs its longest grace period and a margin, and for a flush that hangs until it is given up.
+
+    An ordered set stops one pod after another.
+    """
+    return sum((_limit_of(goal, level) for level in goal.scope.levels), timedelta())
+
+
+def _limit_of(goal: Goal, level: Iterable[Workload]) -> timedelta:
+    workloads = list(level)
+    flushing = FLUSHING if any(_is_flushed(goal, one) for one in workloads) else timedelta()
+    return timedelta(seconds=max(_grace(goal, one) for one in workloads)) + MARGIN + flushing
 
 
 def _grace(goal: Goal, workload: Workload) -> int:

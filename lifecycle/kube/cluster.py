@@ -31,6 +31,7 @@ from lifecycle.model import Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Clock, Lease, Right, Watch
+from lifecycle.snapshots import FLUSHING
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
@@ -50,6 +51,7 @@ class KubeCluster:
         watch_seconds: float = 30,
         lease_timing: LeaseTiming = DEFAULT_TIMING,
         check: Check | None = None,
+        flush_seconds: float = FLUSHING.total_seconds(),
     ) -> None:
         self.target = target
         self._door = door
@@ -57,6 +59,7 @@ class KubeCluster:
         self._watch_seconds = watch_seconds
         self._lease_timing = lease_timing
         self._check = check
+        self._flush_seconds = flush_seconds
         self._captures = Reader(door, target.namespace)
 
     @property
@@ -108,6 +111,10 @@ class KubeCluster:
         checking = rights.CHECKING if self._check and verb in configuration.CHECKED else ()
         return await rights.missing(self._door, self._namespace, (*rights.for_verb(verb), *checking))
 
+    async def missing_to_execute(self) -> tuple[Right, ...]:
+        """See the port."""
+        return await rights.missing(self._door, self._namespace, rights.CHECKING)
+
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """See the port; raises Forbidden and Retryable too."""
         return hold(self._door, self._namespace, holder, self._clock, self._lease_timing, patience=patience)
@@ -127,7 +134,9 @@ class KubeCluster:
 
     async def do(self, step: Step, operation: Operation, lease: Lease) -> str:
         """See the port."""
-        return await Doing(self._door, self._namespace, step, operation, lease, self._captures).do()
+        return await Doing(
+            self._door, self._namespace, step, operation, lease, self._captures, self._flush_seconds
+        ).do()
 
     async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
         """See the port. Reads everything anew: the last picture may be from before the trouble."""

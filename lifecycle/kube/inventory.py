@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lifecycle.errors import Gone
-from lifecycle.kube import paths, read
+from lifecycle.kube import paths, read, rights
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
@@ -37,6 +37,7 @@ async def inventory(door: Door, namespace: str, discovery: Discovery) -> Invento
         volumes=tuple(one for one in volumes if one is not None),
         parts=await parts_of(door, namespace, discovery),
         snapshot_classes=await _snapshot_classes(door, namespace),
+        may_execute=not await rights.missing(door, namespace, rights.CHECKING),
     )
 
 

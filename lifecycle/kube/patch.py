@@ -8,7 +8,18 @@ from typing import Any
 
 from lifecycle.errors import Invalid
 from lifecycle.kube.answers import Json
-from lifecycle.kube.read import EPOCH, OPERATION, REPLICAS, RESTARTED_BY, metadata, template_of, uid_of
+from lifecycle.kube.read import (
+    EPOCH,
+    FLUSHED,
+    IS_FLUSHED,
+    NOT_FLUSHED,
+    OPERATION,
+    REPLICAS,
+    RESTARTED_BY,
+    metadata,
+    template_of,
+    uid_of,
+)
 from lifecycle.model import Action, Step
 
 Patch = list[Json]
@@ -20,6 +31,16 @@ TEMPLATE_ANNOTATIONS = "/spec/template/metadata/annotations"
 def stamp(found: Json, epoch: int) -> Patch:
     """Write the epoch on the object as it was just read, and on no later version of it."""
     return [*as_read(found, uid_of(found)), *annotate(metadata(found), ANNOTATIONS, {EPOCH: str(epoch)})]
+
+
+def flushed(step: Step, epoch: int, operation: str, trouble: str) -> Patch:
+    """What came of it, whoever scaled it meanwhile; ``trouble`` empty: every pod was flushed."""
+    how = f"{NOT_FLUSHED}{trouble}" if trouble else IS_FLUSHED
+    return [
+        *_own(step, epoch),
+        addition(entry(ANNOTATIONS, FLUSHED), f"{operation} {how}"),
+        addition(entry(ANNOTATIONS, OPERATION), operation),
+    ]
 
 
 def scale_to_zero(step: Step, epoch: int, operation: str) -> Patch:
@@ -57,11 +78,11 @@ def rollout_restart(step: Step, found: Json, epoch: int, operation: str) -> Patc
 
 
 def _guards(step: Step, replicas: int, epoch: int) -> Patch:
-    return [
-        test("/metadata/uid", step.uid),
-        test(entry(ANNOTATIONS, EPOCH), str(epoch)),
-        test("/spec/replicas", replicas),
-    ]
+    return [*_own(step, epoch), test("/spec/replicas", replicas)]
+
+
+def _own(step: Step, epoch: int) -> Patch:
+    return [test("/metadata/uid", step.uid), test(entry(ANNOTATIONS, EPOCH), str(epoch))]
 
 
 def as_read(found: Json, uid: str) -> Patch:

@@ -25,6 +25,10 @@ KEPT_BY = "tml-bot/kept-by"
 """Annotation of a volume: the operation that set its reclaim policy to Retain."""
 POLICY_BEFORE = "tml-bot/policy-before"
 """Annotation of such a volume: the reclaim policy that it had."""
+FLUSHED = "tml-bot/flushed"
+"""Annotation of a StatefulSet of nosql: the operation that tried last to flush its pods, and what came of it."""
+IS_FLUSHED, NOT_FLUSHED = "flushed", "not flushed: "
+"""What came of it; after the latter it says why."""
 RESTARTED_BY = "tml-bot/restarted-by"
 """Annotation of a pod template: the operation whose restart it bears."""
 
@@ -108,6 +112,12 @@ def made_by(found: Json) -> str:
 
 def written_by(found: Json) -> str:
     return annotations_of(found).get(OPERATION, "")
+
+
+def flushed(found: Json) -> tuple[str, str]:
+    """By which operation, and why not every pod of it was; see `patch.flushed`."""
+    by, _, how = annotations_of(found).get(FLUSHED, "").partition(" ")
+    return by, how.removeprefix(NOT_FLUSHED) if by and how != IS_FLUSHED else ""
 
 
 def owners_of(found: Json) -> tuple[str, ...]:
@@ -202,6 +212,7 @@ def state(found: Json | None, kind: Kind, pods: Iterable[Json]) -> WorkloadState
     counts = status_of(found)
     remembered = _number(annotations_of(found).get(REPLICAS))
     template = metadata(template_of(found)).get("annotations") or {}
+    flushed_by, flush_trouble = flushed(found)
     return WorkloadState(
         uid=uid_of(found),
         replicas=replicas_of(found),
@@ -217,6 +228,8 @@ def state(found: Json | None, kind: Kind, pods: Iterable[Json]) -> WorkloadState
         restarted_by=template.get(RESTARTED_BY),
         made_by=made_by(found),
         written_by=written_by(found),
+        flushed_by=flushed_by,
+        flush_trouble=flush_trouble,
         pods=seen,
     )
 

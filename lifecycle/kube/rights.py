@@ -108,7 +108,10 @@ says Retain.
 """
 
 CHECKING = _rights("", ["pods/exec"], ["get", "create"])
-"""To run a command: a WebSocket is a GET, and Kubernetes asks for create besides since 1.35."""
+"""To run a command: a WebSocket is a GET, and Kubernetes asks for create besides since 1.35.
+
+A configured check needs them; a flush is left out where they are not there.
+"""
 
 
 PURGING = (

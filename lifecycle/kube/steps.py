@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lifecycle.errors import Conflict, Gone, Invalid
-from lifecycle.kube import copies, overwriting, patch, paths, purging, read, snapshots, volumes
+from lifecycle.kube import copies, flushing, overwriting, patch, paths, purging, read, snapshots, volumes
 from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.capture import Captor, Reader
 from lifecycle.kube.door import Door
@@ -29,6 +29,7 @@ class Doing:
     operation: Operation
     lease: Lease
     captures: Reader
+    flush_seconds: float
 
     @property
     def goal(self) -> Goal:
@@ -41,6 +42,12 @@ class Doing:
     async def do(self) -> str:
         require(self.lease)
         return await _DONE_BY[self.step.action](self)
+
+    async def flush(self) -> str:
+        """What came of it is written on the object, where every later picture shows it."""
+        workload = self.goal.topology[self.step.ref]
+        trouble = await flushing.flush(self.door, self.namespace, workload, seconds=self.flush_seconds)
+        return await self._patch(patch.flushed(self.step, self.operation.epoch, self.operation.id, trouble))
 
     async def scale_to_zero(self) -> str:
         return await self._patch(patch.scale_to_zero(self.step, self.operation.epoch, self.operation.id))
@@ -269,6 +276,7 @@ def _volume(goal: Goal, ref: Ref) -> Volume:
 
 
 _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
+    Action.FLUSH: Doing.flush,
     Action.SCALE_TO_ZERO: Doing.scale_to_zero,
     Action.SCALE_UP: Doing.scale_up,
     Action.ROLLOUT_RESTART: Doing.rollout_restart,

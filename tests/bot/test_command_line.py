@@ -35,13 +35,13 @@ OPERATING = tuple(
 )
 
 
-REMOVING, SNAPSHOTTING, VERIFYING, DELETING, PURGING = (
+REMOVING, SNAPSHOTTING, VERIFYING, DELETING, PURGING, CHECKING = (
     tuple(
         Role.of(rule)
         for document in yaml.safe_load_all((ROOT / "deploy/rbac" / name).read_text())
         for rule in document.get("rules", ())
     )
-    for name in ("remove.yaml", "snapshot.yaml", "verify.yaml", "delete.yaml", "purge.yaml")
+    for name in ("remove.yaml", "snapshot.yaml", "verify.yaml", "delete.yaml", "purge.yaml", "check.yaml")
 )
 
 
@@ -116,7 +116,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None:
-    shell.restricts((*OPERATING, *REMOVING, *SNAPSHOTTING, *VERIFYING, *DELETING, *PURGING))
+    shell.restricts((*OPERATING, *REMOVING, *SNAPSHOTTING, *VERIFYING, *DELETING, *PURGING, *CHECKING))
     code, lines = await shell.checks()
     assert code == 0
     assert lines == [
@@ -129,12 +129,14 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         "cluster prod: verify: granted",
         "cluster prod: delete and restore: granted",
         "cluster prod: purge: granted",
+        "cluster prod: flush before a cold snapshot: granted",
         f"cluster staging: ok, 6 workloads in sandbox/{tml.STAGING_NAMESPACE}",
         "cluster staging: stop --remove: granted",
         "cluster staging: snapshots: granted",
         "cluster staging: verify: granted",
         "cluster staging: delete and restore: granted",
         "cluster staging: purge: granted",
+        "cluster staging: flush before a cold snapshot: granted",
     ]
     assert not shell.box.kubernetes.writes
     assert not shell.box.slack.sockets.open
@@ -157,6 +159,16 @@ async def test_check_names_the_rights_that_delete_and_restore_lack_and_finds_no_
     assert code == 0
     told = "delete and restore: not granted (patch persistentvolumes), see deploy/rbac/delete.yaml"
     assert [line for line in lines if "restore" in line] == [f"cluster {name}: {told}" for name in ("prod", "staging")]
+
+
+async def test_check_tells_that_nothing_is_flushed_without_its_rights_which_is_no_problem(
+    shell: Shell,
+) -> None:
+    shell.restricts((*OPERATING, *SNAPSHOTTING))
+    code, lines = await shell.checks()
+    assert code == 0
+    told = "flush before a cold snapshot: not granted (get pods/exec, create pods/exec), see deploy/rbac/check.yaml"
+    assert [line for line in lines if "flush" in line] == [f"cluster {name}: {told}" for name in ("prod", "staging")]
 
 
 async def test_check_names_the_rights_that_a_configured_check_lacks(shell: Shell) -> None:

@@ -17,6 +17,8 @@ OPERATING, REMOVING = "role.yaml", "remove.yaml"
 """The files there: enough to stop and start, and what a stop needs besides that removes."""
 SNAPSHOTTING, VERIFYING, DELETING, PURGING = "snapshot.yaml", "verify.yaml", "delete.yaml", "purge.yaml"
 """What snapshots need beyond the first, what a test and a delete need then, and what a purge needs after a delete's."""
+EXECUTING = "check.yaml"
+"""What a flush before a cold snapshot needs, where nosql is to be flushed."""
 NAME = "tml-bot"
 """The service account, as they call it."""
 

@@ -34,7 +34,7 @@ def _unlike_any_other(claim: str) -> str:
 
 
 class Folders:
-    """Of the driver that is ours, claims or none; logs of starts, which only grow, are left out."""
+    """Of the driver that is ours, claims or none; logs of starts and flushes, which only grow, are left out."""
 
     can_rest = True
 
@@ -54,7 +54,7 @@ class Folders:
             claim: {
                 file.relative_to(folder).as_posix(): file.read_bytes()
                 for file in sorted(folder.rglob("*"))
-                if file.is_file() and file.name != GROWING
+                if file.is_file() and file.name not in GROWING
             }
             for claim, folder in found.items()
         }

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from lifecycle.model import Verb
+from sandbox.kubernetes.controllers.shell import FLUSHES
 from sandbox.slack import Message
+from tests.cluster.accounts import DELETING, EXECUTING, OPERATING, SNAPSHOTTING
 from tests.cluster.client import until
 from tests.cluster.conftest import Measured
 from tests.cluster.contents import OWN
 from tests.cluster.ground import Ground
-from tests.cluster.town import CONTENTS, Box, Stopwatch, agreed, town
+from tests.cluster.town import CONTENTS, Box, Stopwatch, agreed, documented, town
 from tests.cluster.trouble import LOSSES, Trouble, name_of
 from tests.e2e.town import Town, operation_in, words_of
 
@@ -29,7 +31,7 @@ pytestmark = [pytest.mark.timeout(400)]
 @pytest.fixture
 async def place(ground: Ground, tmp_path: Path) -> AsyncIterator[Place]:
     ground.own("whether somebody's storage cuts snapshots, and what is in them, is not known")
-    async with town(ground, tmp_path) as made:
+    async with town(ground, tmp_path, documented(OPERATING, SNAPSHOTTING, DELETING, EXECUTING)) as made:
         await made[1].contents.fill()
         yield made
 
@@ -70,19 +72,29 @@ async def write_on(box: Box) -> dict[str, bytes]:
     return await own_bytes(box)
 
 
-async def is_whole(box: Box, identity: str, wanted: dict[str, bytes]) -> None:
-    """Every member is ready, kept whatever its class says, and holds these bytes."""
+async def members(box: Box, identity: str) -> dict[str, Path]:
+    """By claim where the bytes of the set lie; every one of it is ready, and kept whatever its class says."""
     found = (await box.admin.get(box.snapshots)).body["items"]
-    members = [one for one in found if one["metadata"]["labels"]["tml-bot/set"] == identity]
     seen = {}
-    for one in members:
+    for one in [one for one in found if one["metadata"]["labels"]["tml-bot/set"] == identity]:
         assert one["status"]["readyToUse"] is True
         name = one["status"]["boundVolumeSnapshotContentName"]
         content = (await box.admin.get(f"{CONTENTS}/{name}")).body
         assert content["spec"]["deletionPolicy"] == "Retain"
         folder = box.plane.volumes.parent / "snapshots" / content["status"]["snapshotHandle"]
-        seen[one["spec"]["source"]["persistentVolumeClaimName"]] = (folder / OWN).read_bytes()
-    assert seen == wanted
+        seen[one["spec"]["source"]["persistentVolumeClaimName"]] = folder
+    return seen
+
+
+async def is_whole(box: Box, identity: str, wanted: dict[str, bytes]) -> None:
+    """It holds these bytes."""
+    assert {claim: (folder / OWN).read_bytes() for claim, folder in (await members(box, identity)).items()} == wanted
+
+
+async def flushes(box: Box, identity: str) -> list[str]:
+    """What the pods of nosql wrote onto its volume when they were flushed, as the set has it: a line each time."""
+    file = (await members(box, identity))["nosqlvol-cass-set-0-0"] / FLUSHES
+    return file.read_text().splitlines() if file.exists() else []
 
 
 async def test_a_cold_and_a_hot_set_hold_what_was_there_and_outlive_their_class(
@@ -98,6 +110,14 @@ async def test_a_cold_and_a_hot_set_hold_what_was_there_and_outlive_their_class(
     cold = await ordered(here, "snapshot staging cold", "Cut a snapshot set of staging")
     measured(watch.row("snapshot, cold, three volumes", Verb.SNAPSHOT))
     await is_whole(box, cold, wanted)
+    assert await flushes(box, hot) == []
+    (line,) = await flushes(box, cold)
+    assert line.startswith("cass-set-0-0 "), "nosql was flushed before it was cut"
+    assert line.endswith(" beside nobody"), "and after everything that needs it was gone"
+    nosql = (await box.admin.get(box.apps("statefulsets", "cass-set-0"))).body
+    assert nosql["metadata"]["annotations"]["tml-bot/flushed"] == f"{cold} flushed"
+    listed = words_of(await here.types("bob", "snapshots staging"))
+    assert "cold, clean, flushed · " in listed
     await box.ready()
 
 

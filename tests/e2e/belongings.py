@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import Sandbox
+from sandbox.kubernetes.controllers.shell import FLUSHES
 from sandbox.kubernetes.resources import (
     CLAIMS,
     CONFIGMAPS,
@@ -43,8 +44,8 @@ GIVEN_NOTES = (
 """Annotations that controllers write, and the bot's own."""
 GIVEN_TO_SERVICES = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 CAPTURE = "tml-bot-capture"
-GROWING = "starts.log"
-"""To which the sandbox's containers add a line whenever they start."""
+GROWING = frozenset({"starts.log", FLUSHES})
+"""To which the sandbox's containers add a line whenever they start, or are flushed."""
 
 
 def objects(box: Sandbox, namespace: str) -> dict[str, Object]:
@@ -129,12 +130,12 @@ def fill(box: Sandbox, namespace: str) -> None:
 
 
 def bytes_of(box: Sandbox, namespace: str) -> dict[str, dict[str, str]]:
-    """By claim the sha256 of each file behind it, whether or not the claim is there; logs of starts only grow."""
+    """By claim the sha256 of each file behind it, whether or not the claim is there; without logs that only grow."""
     return {claim: files_of(box, volume) for claim, volume in volumes(box, namespace).items()}
 
 
 def files_of(box: Sandbox, volume: Object) -> dict[str, str]:
-    """The sha256 of each file of the volume; logs of starts only grow."""
+    """The sha256 of each file of the volume; logs of starts and flushes only grow."""
     return dict(_files(_folder(box, volume)))
 
 
@@ -145,7 +146,7 @@ def _folder(box: Sandbox, volume: Object) -> Path:
 def _files(folder: Path) -> Iterator[tuple[str, str]]:
     assert folder.is_dir(), "the volume's bytes are gone"
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.name != GROWING:
+        if file.is_file() and file.name not in GROWING:
             yield file.relative_to(folder).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest()
 
 

@@ -12,6 +12,7 @@ import sandbox
 from bot.settings import load_settings
 from lifecycle.kube.rights import CHECKING, DELETING, NEEDED, READING, REMOVING
 from lifecycle.ports import Right
+from lifecycle.snapshots import MAY_NOT_EXECUTE
 from sandbox import CONTEXT, Sandbox, tml
 from sandbox.kubernetes.access import Identity, Role
 from tests.e2e.town import SCALE, Town, bot, words_of
@@ -115,8 +116,22 @@ async def test_snapshots_run_with_their_role_and_the_documented_one_and_nothing_
         live = await place.operation(words_of(await place.types("alice", "snapshot staging cold because of it")), "ops")
         await place.until_says(live, "Cut a snapshot set of staging")
         assert "nothing of it" not in place.thread(live)
+        assert f"was *not flushed* before it went down: {MAY_NOT_EXECUTE}" in place.thread(live)
         live = await place.operation(words_of(await place.types("alice", "stop staging --snapshot")), "ops")
         await place.until_says(live, "Stopped staging")
+
+
+async def test_nosql_is_flushed_with_the_role_for_running_commands_and_without_it_the_plan_says_that_it_is_not(
+    tmp_path: Path,
+) -> None:
+    async with allowed(tmp_path / "few", "role.yaml", "snapshot.yaml") as place:
+        planned = words_of(await place.types("alice", "plan snapshot staging cold"))
+        assert f"*not flushed* before going down: cass-set-0, because {MAY_NOT_EXECUTE}" in planned
+        assert "nodetool" not in planned
+    async with allowed(tmp_path / "enough", "role.yaml", "snapshot.yaml", "check.yaml") as place:
+        live = await place.operation(words_of(await place.types("alice", "snapshot staging cold")), "ops")
+        await place.until_says(live, "Cut a snapshot set of staging")
+        assert "cass-set-0 was flushed before it went down" in place.thread(live)
 
 
 async def test_a_restore_test_runs_with_its_role_and_those_before_it_and_nothing_more(tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ async def town(
     configured: Callable[[Sandbox], Path] = Sandbox.write_configuration,
     filled: Iterable[str] = (),
     serve: bool = True,
+    timing: Timing = FAST,
 ) -> AsyncIterator[Town]:
     """Both sandboxes, and the bot in this process unless it is to run in one of its own.
 
@@ -212,7 +213,7 @@ async def town(
             fill(box, namespace)
         configuration = configured(box)
         if serve:
-            async with bot(box, configuration):
+            async with bot(box, configuration, timing):
                 yield Town(box)
         else:
             yield Town(box)
@@ -220,8 +221,8 @@ async def town(
 
 
 @asynccontextmanager
-async def bot(box: Sandbox, configuration: Path) -> AsyncIterator[None]:
-    async with serving(load_settings(configuration, box.environ), FAST):
+async def bot(box: Sandbox, configuration: Path, timing: Timing = FAST) -> AsyncIterator[None]:
+    async with serving(load_settings(configuration, box.environ), timing):
         yield
 
 

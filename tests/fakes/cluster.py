@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from lifecycle.checks import Checked
 from lifecycle.diagnosis import Diagnosis, Finding, Traffic
 from lifecycle.errors import ClusterError, Conflict, Gone, LeaseHeld, LeaseLost, NothingFound
-from lifecycle.model import Ref, Step, Target, Verb
+from lifecycle.model import Action, Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease, Right
+from lifecycle.snapshots import FLUSHING
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
@@ -96,7 +97,8 @@ class FakeCluster:
         world = self.world
         behind = {claim.volume for claim in world.claims.values()}
         volumes = tuple(volume for name, volume in world.volumes.items() if name in behind)
-        return Inventory(volumes, tuple(world.parts.values()), world.snapshot_classes)
+        parts = tuple(world.parts.values())
+        return Inventory(volumes, parts, world.snapshot_classes, may_execute=world.may_execute)
 
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         return ()
@@ -121,6 +123,9 @@ class FakeCluster:
         return self.world.scratch.leftovers
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
+        return ()
+
+    async def missing_to_execute(self) -> tuple[Right, ...]:
         return ()
 
     @asynccontextmanager
@@ -162,6 +167,8 @@ class FakeCluster:
             raise LeaseLost("not held")
         if self.errors:
             raise self.errors.pop(0)
+        if step.action is Action.FLUSH and step.ref in self.world.unflushed:
+            self.clock.advance(FLUSHING.total_seconds())
         uid = self.world.apply(step, operation.goal, operation.epoch)
         self.writes.append((operation.id, step))
         self._effect()

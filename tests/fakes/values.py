@@ -115,7 +115,7 @@ def csi_inventory(found: Discovery) -> Inventory:
         for claim in found.observed.claims
         if claim.volume
     )
-    return Inventory(tuple(volumes), PARTS, SNAPSHOT_CLASSES)
+    return Inventory(tuple(volumes), PARTS, SNAPSHOT_CLASSES, may_execute=True)
 
 
 def inventory(found: Discovery) -> Inventory:

@@ -55,6 +55,12 @@ class World:
     """By Step.key."""
     never_ready: set[Ref] = field(default_factory=set)
     killed: set[Ref] = field(default_factory=set)
+    may_execute: bool = False
+    """Whether commands may be run in pods."""
+    unflushed: dict[Ref, str] = field(default_factory=dict)
+    """What is flushed in vain, as long as it may take, and why."""
+    flushes: list[tuple[Ref, frozenset[Ref]]] = field(default_factory=list)
+    """What was flushed while it ran, and what else had pods then."""
     never_retained: set[str] = field(default_factory=set)
     """Volumes whose patch is accepted and changes nothing."""
     held: set[str] = field(default_factory=set)
@@ -95,6 +101,7 @@ class World:
             data={volume.name: f"bytes of {volume.claim}" for volume in inventory.volumes},
             parts={part.ref: part for part in inventory.parts},
             snapshot_classes=inventory.snapshot_classes,
+            may_execute=inventory.may_execute,
         )
 
     def picture(self, goal: Goal, at: datetime = values.NOW) -> Observed:
@@ -174,6 +181,8 @@ class World:
             self._patch_volume(step, goal)
         elif step.action is Action.REMOVE:
             self._remove(step.ref, epoch)
+        elif step.action is Action.FLUSH:
+            self._flush(step.ref, goal, epoch)
         else:
             self._scale(step, goal, epoch)
         return step.uid
@@ -214,6 +223,16 @@ class World:
             case _:
                 newer = replace(newer, restarted_by=goal.mark, ready=0, updated=0, available=0)
         self.states[step.ref] = newer
+
+    def _flush(self, ref: Ref, goal: Goal, epoch: int) -> None:
+        """An annotation is no new generation."""
+        assert self.may_execute, f"a command was run in the pods of {ref}"
+        assert self.states[ref].pods, f"{ref} was flushed, and nothing of it runs"
+        if self.states[ref].epoch != epoch:
+            raise Conflict("another epoch is stamped")
+        self.flushes.append((ref, frozenset(one for one, state in self.states.items() if state.pods) - {ref}))
+        trouble = self.unflushed.get(ref, "")
+        self.states[ref] = replace(self.states[ref], flushed_by=goal.mark, flush_trouble=trouble)
 
     def _remove(self, ref: Ref, epoch: int) -> None:
         if ref.kind is Kind.CLAIM:

@@ -39,9 +39,11 @@ class Scene:
     cuts: bool = False
     """Whether the storage cuts snapshots."""
     clock: FakeClock = field(default_factory=FakeClock)
+    of: Discovery | None = None
+    """Another cluster than the two databases."""
 
     def __post_init__(self) -> None:
-        found = pair(running=self.running)
+        found = self.of or pair(running=self.running)
         stored = values.csi_inventory(found) if self.cuts else values.inventory(found)
         self.cluster = FakeCluster(found, self.clock, world=World.of(found, stored))
         self.journal = MemoryJournal(self.clock)

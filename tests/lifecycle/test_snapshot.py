@@ -340,7 +340,9 @@ def test_the_plan_of_a_cold_set_is_its_phases_and_its_digest_knows_how_and_what_
     cold = plan(snapshot.goal(FOUND, inventory, COLD, ()), FOUND)
     actions = [{step.action for step in wave} for wave in cold.waves]
     assert actions == [
-        *[{Action.SCALE_TO_ZERO}] * 2,
+        {Action.SCALE_TO_ZERO},
+        {Action.FLUSH},
+        {Action.SCALE_TO_ZERO},
         {Action.CAPTURE},
         {Action.CUT},
         *[{Action.SCALE_UP}] * 2,

@@ -20,6 +20,8 @@ class ObjectFault(StrEnum):
     CRASH_LOOP = "crash-loop"
     SLOW_STOP = "slow-stop"
     SLOW_START = "slow-start"
+    FLUSH_FAILS = "flush-fails"
+    FLUSH_HANGS = "flush-hangs"
 
 
 def declared(metadata: dict[str, Any], key: str = FAULT_ANNOTATION) -> frozenset[ObjectFault]:

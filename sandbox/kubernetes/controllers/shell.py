@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from sandbox.kubernetes import status
 from sandbox.kubernetes.controllers.kubelet import Kubelet
+from sandbox.kubernetes.controllers.object_faults import ObjectFault
 from sandbox.kubernetes.controllers.podlife import PodLife
 from sandbox.kubernetes.controllers.podstatus import claims_of
 from sandbox.kubernetes.resources import Object
@@ -16,6 +17,11 @@ Outcome = tuple[int, str, str]
 """Exit code, stdout, stderr."""
 Command = Callable[[PodLife, str, list[str]], Outcome]
 """(pod, container, arguments) to what comes of it."""
+
+FLUSH = ["nodetool", "flush"]
+FLUSHES = "flushes.log"
+"""On the volume of whatever is flushed: a line for each, with the pod and who else was there."""
+A_DAY = 86_400.0
 
 _SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash")
 
@@ -47,6 +53,8 @@ class Shell:
         if command[0] == "sleep":
             await self._kubelet.sleep(float(command[1]))
             return 0, "", ""
+        if list(command) == FLUSH and ObjectFault.FLUSH_HANGS in life.faults:
+            await self._kubelet.sleep(A_DAY)
         return self._run(life, container, list(command))
 
     def _run(self, life: PodLife, container: str, command: list[str]) -> Outcome:
@@ -122,7 +130,7 @@ class Shell:
 
     def _nodetool(self, life: PodLife, _container: str, words: list[str]) -> Outcome:
         if words[:1] == ["flush"]:
-            return 0, "", ""
+            return self._flush(life)
         if words[:1] != ["status"]:
             return 1, "", f"nodetool: Found unexpected parameters: {words}\n"
         nodes = [each for each in self._members(life.namespace) if each.component.name == "nosql"]
@@ -131,6 +139,15 @@ class Shell:
             state = "UN" if node.serves else "DN"
             lines.append(f"{state}  {node.pod['status'].get('podIP', '-'):<12} 1.1 MiB    16      100.0%  {node.uid}")
         return 0, "\n".join(lines) + "\n", ""
+
+    def _flush(self, life: PodLife) -> Outcome:
+        if ObjectFault.FLUSH_FAILS in life.faults:
+            return 2, "", "error: No nodes present in the cluster. Has this node finished starting up?\n"
+        others = ",".join(sorted(each.name for each in self._members(life.namespace) if each is not life))
+        for claim in claims_of(life.pod).values():
+            line = f"{life.name} {life.uid} beside {others or 'nobody'}\n"
+            self._volumes.append(life.namespace, claim, FLUSHES, line.encode())
+        return 0, "", ""
 
     def _mysql(self, life: PodLife, _container: str, words: list[str]) -> Outcome:
         if "replication_group_members" not in " ".join(words):

@@ -17,7 +17,7 @@ from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
 from lifecycle.retention import Doomed, Keeping, Purging
-from lifecycle.snapshots import Clone, Ending, SnapshotSet, Temperature, Unsaved
+from lifecycle.snapshots import Clone, Ending, Flush, SnapshotSet, Temperature, Unsaved
 from lifecycle.topology import Topology, arranged
 from lifecycle.verification import Examined, Likeness, Result, Verdict, Verification, Verifying
 from lifecycle.volumes import Claim, Content, Snapshot, SnapshotClass
@@ -153,8 +153,11 @@ class World:
         members = tuple(Snapshot("tml-x", "uid", self.word, cut_at=values.NOW, size=1) for _ in range(3))
         unsaved = (Unsaved(self.word, self.word),)
         content = SnapshotSet("op-cutset", Temperature.HOT, Ending.RUNNING, values.NOW, members, unsaved, "sha256")
+        flushes = (Flush(Ref(Kind.STATEFUL_SET, self.word), self.word), Flush(Ref(Kind.STATEFUL_SET, self.word)))
+        cold = replace(content, temperature=Temperature.COLD, ending=Ending.CLEAN, flushes=flushes)
         tested = [None, *(self.verification(one, Result.PASSED) for one in Result)]
-        return [Kept(content, self.operation(Verb.SNAPSHOT), one) for one in tested]
+        taker = self.operation(Verb.SNAPSHOT)
+        return [Kept(one, taker, verification) for one in (content, cold) for verification in tested]
 
     def exchange(self) -> Goal:
         """A restore in place of all claims."""

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.captures import require_copies
 from bot.settings import ClusterSettings
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
-from lifecycle.errors import ClusterBusy, ClusterError, NothingToPurge, PurgeVoid
+from lifecycle.errors import ClusterBusy, ClusterError, MissingRights, NothingToPurge, PurgeVoid
 from lifecycle.model import BOT, Place, Target, Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
@@ -47,12 +48,15 @@ def stock_of(records: Records, target: Target) -> Stock:
             one.content.members,
             pinned=one.content.id in records.pins,
             is_bad=one.verification is not None and one.verification.result is Result.FAILED,
+            copies=one.operation.goal.copies,
         )
         for one in records.sets
         if one.operation.target == target
     )
     failed = (
-        SetRecord(one.id, one.begun_at, _left_by(one), failed=True) for one in records.failed if one.target == target
+        SetRecord(one.id, one.begun_at, _left_by(one), failed=True, copies=one.goal.copies)
+        for one in records.failed
+        if one.target == target
     )
     return Stock(
         (*recorded, *failed),
@@ -83,22 +87,24 @@ class Keeper:
     retention: Retention
 
     async def plan_by_hand(self) -> Plan:
-        """All that a person may have purged now. Raises NothingToPurge."""
+        """All that a person may have purged now. Raises NothingToPurge and MissingRights."""
         return await self._plan(await self.retention.of(self.name), self._all)
 
     async def plan_of_volumes(self, records: Records, delete: str) -> Plan:
-        """The volumes that this delete kept. Raises NothingToPurge."""
+        """The volumes that this delete kept. Raises as `plan_by_hand`."""
         return await self._plan(records, lambda *_: ([delete], Verdict()))
 
     async def plan_of_sets(self, records: Records) -> Plan:
-        """The sets that the configuration lets go. Raises NothingToPurge."""
+        """The sets that the configuration lets go. Raises as `plan_by_hand`."""
         return await self._plan(records, self._stale)
 
     async def _plan(self, records: Records, rule: Rule) -> Plan:
         stock = stock_of(records, self.cluster.target)
         if not (stock.sets or stock.deletes):
             raise NothingToPurge("Nothing is kept, so nothing can go.")
-        observed = await self.cluster.picture(purge.draft(stock))
+        draft = purge.draft(stock)
+        await require_copies(self.cluster, draft.copies)
+        observed = await self.cluster.picture(draft)
         deletes, sets = rule(stock, observed, await self.retention.moment())
         return plan_of_return(purge.goal(stock, observed, deletes, sets), self.cluster.target, observed)
 
@@ -179,7 +185,7 @@ class Housekeeper:
                 await self.retention.hold(kept.notice, f"missing rights: {names} (see deploy/rbac/purge.yaml)")
                 return False
             made = await keeper.plan_of_volumes(records, kept.delete.id)
-        except NothingToPurge as why:
+        except (NothingToPurge, MissingRights) as why:
             await self.retention.hold(kept.notice, str(why))
             return False
         if not (made.goal.volumes or made.goal.parts):
@@ -214,6 +220,9 @@ class Housekeeper:
         try:
             made = await keeper.plan_of_sets(records)
         except NothingToPurge:
+            return False
+        except MissingRights as reason:
+            log.warning("sets cannot be purged", cluster=keeper.name, missing=str(reason))
             return False
         team = next((one.operation.place.team for one in records.sets), "")
 

@@ -7,6 +7,7 @@ import structlog
 
 from bot import status
 from bot.access import Access, Role
+from bot.captures import picture_with_capture
 from bot.planning.returning import left_of
 from bot.sites import Site
 from bot.views import answers
@@ -81,8 +82,9 @@ class Overview:
             return removal_views.taken_by_hand(cluster, nothing.claims, last)
         if removal is None:
             raise NothingFound(f"there is no TML workload in {self._sites[cluster].cluster.target}")
-        left = await self._sites[cluster].cluster.picture(restore.draft(removal))
-        return answers.deleted(cluster, removal, left)
+        site = self._sites[cluster].cluster
+        draft, left = await picture_with_capture(site, restore.draft(removal), removal.goal.copies)
+        return answers.deleted(cluster, removal, left, draft.copies)
 
     async def history(self, person: Person, cluster: str | None) -> Message:
         seen = [cluster] if cluster else await self._visible(person)

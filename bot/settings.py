@@ -66,6 +66,8 @@ class ClusterSettings:
     """How long the volumes of a delete are kept, and by how much *Keep longer* keeps them."""
     retention: Policy = ALL_STAY
     """Which snapshot sets stay."""
+    copy_to: str | None = None
+    """A namespace of the same Kubernetes cluster to which captures are copied."""
 
     @property
     def is_production(self) -> bool:
@@ -165,6 +167,7 @@ def _cluster(name: str, written: WrittenCluster, file: File) -> ClusterSettings:
         ),
         keep_volumes=written.keep_volumes,
         retention=Policy(written.snapshots.keep_last, written.snapshots.keep_days),
+        copy_to=written.captures.copy_to,
     )
 
 

@@ -1,7 +1,8 @@
 """What the command line prints."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from lifecycle.errors import ClusterError, Refused
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.plan import Plan
-from lifecycle.ports import Cluster
+from lifecycle.ports import Cluster, Right
 from lifecycle.topology import arranged
 
 
@@ -104,8 +105,11 @@ def in_words(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-async def check_cluster(name: str, cluster: Cluster) -> int:
-    """Whether the cluster can be operated and read; returns the number of problems."""
+async def check_cluster(name: str, cluster: Cluster, copy_to: str | None = None) -> int:
+    """Whether the cluster can be operated and read; returns the number of problems.
+
+    ``copy_to`` is the namespace that its captures are copied to.
+    """
     where = f"cluster {name}"
     try:
         if missing := await cluster.missing_rights(Verb.START):
@@ -119,13 +123,29 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     await _tell_wider(f"{where}: verify", cluster, "verify.yaml", Verb.VERIFY)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     await _tell_wider(f"{where}: purge", cluster, "purge.yaml", Verb.PURGE)
+    await _tell_of_copies(where, cluster, copy_to)
     return 0
 
 
+async def _tell_of_copies(where: str, cluster: Cluster, copy_to: str | None) -> None:
+    """What it takes to bring the cluster back after its namespace was deleted."""
+    what = f"{where}: captures"
+    if copy_to is None:
+        say(f"{what}: not copied (captures.copy_to): who deletes the namespace deletes the way back")
+        return
+    rights = partial(cluster.missing_rights_to_copies, [copy_to])
+    await _tell(f"{what}, copied to {copy_to}", "captures.yaml", [rights])
+    await _tell(f"{what}, sets bound anew", "captures.yaml", [cluster.missing_rights_to_rebind])
+
+
 async def _tell_wider(what: str, cluster: Cluster, file: str, *verbs: Verb) -> None:
-    """Whether the rights of these verbs are there: no problem where they are not, they may be unwanted."""
+    await _tell(what, file, [partial(cluster.missing_rights, verb) for verb in verbs])
+
+
+async def _tell(what: str, file: str, asked: Sequence[Callable[[], Awaitable[Sequence[Right]]]]) -> None:
+    """Whether these rights are there: no problem where they are not, they may be unwanted."""
     try:
-        rights = dict.fromkeys([right for verb in verbs for right in await cluster.missing_rights(verb)])
+        rights = dict.fromkeys([right for missing in asked for right in await missing()])
     except ClusterError as error:
         say(f"{what}: not known, {in_words(error)}")
         return

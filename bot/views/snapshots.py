@@ -29,7 +29,16 @@ def planned(goal: Goal) -> list[str]:
     if cutting is None:
         return []
     lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
-    return lines + unsaved_lines(cutting.unsaved)
+    return lines + unsaved_lines(cutting.unsaved) + written_down(goal)
+
+
+def written_down(goal: Goal) -> list[str]:
+    """Where the objects are written down, and what is lost with the namespace."""
+    if goal.copies:
+        where = listed([quoted(one) for one in goal.copies])
+        return [f"*Written down* in Secrets of the namespace and, as a copy, of {where}: its loss leaves the way back."]
+    lost = "whoever removes the namespace removes the way back (`captures.copy_to`)"
+    return [f"*Written down* in Secrets of the namespace only: {lost}."]
 
 
 def cloned(goal: Goal) -> list[str]:
@@ -38,6 +47,8 @@ def cloned(goal: Goal) -> list[str]:
         return []
     claims = listed([quoted(clone.claim) for clone in goal.clones])
     lines = [f"*From the set {escape(goal.chosen)}*: {claims}. What was written after it was cut is not in them."]
+    if anew := [quoted(clone.claim) for clone in goal.clones if clone.is_lost]:
+        lines.append(f"*Bound anew*, for their snapshots are gone and the data were kept: {listed(anew)}.")
     empty = {claim.name for claim in goal.claims} - {clone.claim for clone in goal.clones}
     empty -= {volume.claim for volume in goal.volumes}
     return lines + [f":warning: {quoted(claim)} comes back empty" for claim in sorted(empty)]

@@ -36,6 +36,8 @@ class SetRecord:
     pinned: bool = False
     is_bad: bool = False
     """A restore test has failed on it."""
+    copies: tuple[str, ...] = ()
+    """The namespaces that its capture was copied to."""
 
     @property
     def claims(self) -> frozenset[str]:
@@ -62,6 +64,8 @@ class Stock:
 def draft(stock: Stock) -> Goal:
     """All that has to be looked at before anything is said about a purge."""
     ids = {*(one.id for one in stock.sets), *(one.id for one in stock.deletes)}
+    copies = {where for one in stock.sets for where in one.copies}
+    copies |= {where for one in stock.deletes for where in one.goal.copies}
     return Goal(
         verb=Verb.PURGE,
         topology=arranged(()),
@@ -76,6 +80,7 @@ def draft(stock: Stock) -> Goal:
             ),
             captures=tuple(sorted(ids)),
         ),
+        copies=tuple(sorted(copies)),
     )
 
 
@@ -223,7 +228,21 @@ def _doom(record: SetRecord, member: Snapshot, observed: Observed) -> Doomed:
     made = replace(made, snapshot_uid=seen.uid if seen else "")
     if content is None:
         return made
-    return replace(made, content=content.name, content_uid=content.uid, handle=content.handle, driver=content.driver)
+    strays = tuple(one for one in observed.contents if _is_stray(one, content))
+    return replace(
+        made,
+        content=content.name,
+        content_uid=content.uid,
+        handle=content.handle,
+        driver=content.driver,
+        strays=strays,
+    )
+
+
+def _is_stray(one: Content, content: Content) -> bool:
+    """Left behind by a snapshot of the same name, as where the namespace went: its object may go, its data stay."""
+    is_same = (one.snapshot, one.handle, one.driver) == (content.snapshot, content.handle, content.driver)
+    return is_same and one.snapshot_uid != content.snapshot_uid and one.policy == Volume.RETAIN
 
 
 def _content_of(record: SetRecord, member: Snapshot, seen: Snapshot | None, observed: Observed) -> Content | None:
@@ -249,6 +268,26 @@ def of(goal: Goal) -> Purging:
     """What a purge is about."""
     assert goal.purging, "not a purge"
     return goal.purging
+
+
+def stray_steps(goal: Goal, observed: Observed) -> list[Step]:
+    """Remove the objects that nobody needs, none of which lets its data go."""
+    seen = [(one, observed.content(one.name)) for one in _strays(goal)]
+    return [
+        Step(Action.REMOVE, one.ref, uid=one.uid)
+        for one, now in seen
+        if now and now.uid == one.uid and not now.deleting and now.policy == Volume.RETAIN
+    ]
+
+
+def _strays(goal: Goal) -> list[Content]:
+    return [stray for one in of(goal).doomed for stray in one.strays]
+
+
+def stray_gone(goal: Goal, observed: Observed, ref: Ref) -> bool:
+    """Gone; a namesake that came after it is somebody else's."""
+    seen = observed.content(ref.name)
+    return seen is None or all(seen.uid != one.uid for one in _strays(goal) if one.ref == ref)
 
 
 def release_steps(goal: Goal, observed: Observed) -> list[Step]:
@@ -389,6 +428,10 @@ def discarded(goal: Goal, observed: Observed, ref: Ref) -> bool:
     return seen is None or all(seen.uid != part.uid for part in goal.parts if part.ref == ref)
 
 
+def strays_of(goal: Goal) -> tuple[Ref, ...]:
+    return tuple(one.ref for one in _strays(goal))
+
+
 def contents_of(goal: Goal) -> tuple[Ref, ...]:
     return tuple(Ref(Kind.CONTENT, one.content) for one in of(goal).doomed if one.content_uid)
 
@@ -410,11 +453,12 @@ def _unhindered(_goal: Goal, _observed: Observed) -> str | None:
     return None
 
 
+STRAYS_GONE = Phase("strays", stray_steps, stray_gone, lambda _: ENDING, strays_of, endangered)
 RELEASED_CONTENTS = Phase("release", release_steps, released, lambda _: WRITING, contents_of, endangered)
 FORGOTTEN = Phase("forget", forget_steps, forgotten, lambda _: RECLAIMING, snapshots_of, endangered)
 GIVEN_UP = Phase("give-up", giving_up_steps, given_up, lambda _: RECLAIMING, volumes_of, wanted_again)
 DISCARDED = Phase("discard", discarding_steps, discarded, lambda _: ENDING, parts_of, _unhindered)
-PHASES = (RELEASED_CONTENTS, FORGOTTEN, GIVEN_UP, DISCARDED)
+PHASES = (STRAYS_GONE, RELEASED_CONTENTS, FORGOTTEN, GIVEN_UP, DISCARDED)
 
 
 def phases(goal: Goal) -> tuple[Phase, ...]:

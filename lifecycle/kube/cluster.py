@@ -12,6 +12,7 @@ from lifecycle.kube import (
     discovery,
     fence,
     forwarding,
+    home,
     inventory,
     likeness,
     picture,
@@ -80,7 +81,7 @@ class KubeCluster:
 
     async def differences(self, goal: Goal, refs: Sequence[Ref]) -> tuple[Difference, ...]:
         """See the port."""
-        return await comparison.differences(self._door, self._namespace, goal, refs)
+        return await comparison.differences(self._door, self._namespace, self._captures, goal, refs)
 
     async def owners(self, refs: Sequence[Ref]) -> Mapping[Ref, tuple[Owner, ...]]:
         """See the port."""
@@ -102,6 +103,18 @@ class KubeCluster:
         """See the port."""
         checking = rights.CHECKING if self._check and verb in configuration.CHECKED else ()
         return await rights.missing(self._door, self._namespace, (*rights.for_verb(verb), *checking))
+
+    async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
+        """See the port."""
+        return await rights.missing_elsewhere(self._door, namespaces)
+
+    async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
+        """See the port."""
+        return await rights.missing(self._door, self._namespace, rights.REBINDING)
+
+    async def home(self) -> str:
+        """See the port."""
+        return await home.uid_of(self._door, self.target)
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """See the port; raises Forbidden and Retryable too."""

@@ -23,6 +23,7 @@ class Resource(StrEnum):
     SNAPSHOTS = "apis/snapshot.storage.k8s.io/v1 volumesnapshots"
     SNAPSHOT_CONTENTS = "apis/snapshot.storage.k8s.io/v1 volumesnapshotcontents"
     SNAPSHOT_CLASSES = "apis/snapshot.storage.k8s.io/v1 volumesnapshotclasses"
+    NAMESPACES = "api/v1 namespaces"
     LEASES = "apis/coordination.k8s.io/v1 leases"
     AUTOSCALERS = "apis/autoscaling/v2 horizontalpodautoscalers"
     SCALED_OBJECTS = "apis/keda.sh/v1alpha1 scaledobjects"
@@ -51,7 +52,13 @@ After `kubectl apply` an annotation holds the whole manifest, values too: whoeve
 """
 
 OF_THE_CLUSTER = frozenset(
-    {Resource.VOLUMES, Resource.STORAGE_CLASSES, Resource.SNAPSHOT_CONTENTS, Resource.SNAPSHOT_CLASSES}
+    {
+        Resource.NAMESPACES,
+        Resource.VOLUMES,
+        Resource.STORAGE_CLASSES,
+        Resource.SNAPSHOT_CONTENTS,
+        Resource.SNAPSHOT_CLASSES,
+    }
 )
 """What belongs to no namespace."""
 

@@ -129,12 +129,14 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         "cluster prod: verify: granted",
         "cluster prod: delete and restore: granted",
         "cluster prod: purge: granted",
+        "cluster prod: captures: not copied (captures.copy_to): who deletes the namespace deletes the way back",
         f"cluster staging: ok, 6 workloads in sandbox/{tml.STAGING_NAMESPACE}",
         "cluster staging: stop --remove: granted",
         "cluster staging: snapshots: granted",
         "cluster staging: verify: granted",
         "cluster staging: delete and restore: granted",
         "cluster staging: purge: granted",
+        "cluster staging: captures: not copied (captures.copy_to): who deletes the namespace deletes the way back",
     ]
     assert not shell.box.kubernetes.writes
     assert not shell.box.slack.sockets.open

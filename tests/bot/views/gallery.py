@@ -218,6 +218,7 @@ def every_refusal(world: World) -> list[errors.Refused]:
         errors.HalfDeleted(world.removal()),
         errors.Removed(world.stop_that_removed()),
         errors.HalfRemoved(world.stop_that_removed()),
+        *(errors.NoNamespace(values.TARGET, is_going=is_going) for is_going in (True, False)),
         errors.NothingToRestore(f"No: {world.word}"),
         errors.NothingToVerify(f"No: {world.word}"),
         *(NothingToExtend(one) for one in (None, *world.notices())),

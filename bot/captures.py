@@ -10,7 +10,7 @@ from lifecycle.ports import Cluster
 
 
 async def require_copies(cluster: Cluster, namespaces: Sequence[str]) -> None:
-    """Raises MissingRights where captures cannot be copied there, read or removed."""
+    """Raises NoNamespace and MissingRights where captures cannot be copied there, read or removed."""
     if missing := await cluster.missing_rights_to_copies(namespaces):
         raise MissingRights(
             f"Kubernetes does not let the bot keep copies of captures there. Missing: {', '.join(map(str, missing))}. "
@@ -21,7 +21,7 @@ async def require_copies(cluster: Cluster, namespaces: Sequence[str]) -> None:
 async def picture_with_capture(cluster: Cluster, draft: Goal, copies: Sequence[str]) -> tuple[Goal, Observed]:
     """The picture for the draft; where the cluster's namespace has no capture of it, with the copy.
 
-    Raises MissingRights and what the port raises.
+    Raises as `require_copies`, and what the port raises.
     """
     observed = await cluster.picture(draft)
     if observed.capture or not copies:

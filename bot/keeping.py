@@ -11,7 +11,7 @@ from bot.captures import require_copies
 from bot.settings import ClusterSettings
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
-from lifecycle.errors import ClusterBusy, ClusterError, MissingRights, NothingToPurge, PurgeVoid
+from lifecycle.errors import ClusterBusy, ClusterError, MissingRights, NoNamespace, NothingToPurge, PurgeVoid
 from lifecycle.model import BOT, Place, Target, Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
@@ -87,7 +87,7 @@ class Keeper:
     retention: Retention
 
     async def plan_by_hand(self) -> Plan:
-        """All that a person may have purged now. Raises NothingToPurge and MissingRights."""
+        """All that a person may have purged now. Raises NothingToPurge, MissingRights and NoNamespace."""
         return await self._plan(await self.retention.of(self.name), self._all)
 
     async def plan_of_volumes(self, records: Records, delete: str) -> Plan:
@@ -185,7 +185,7 @@ class Housekeeper:
                 await self.retention.hold(kept.notice, f"missing rights: {names} (see deploy/rbac/purge.yaml)")
                 return False
             made = await keeper.plan_of_volumes(records, kept.delete.id)
-        except (NothingToPurge, MissingRights) as why:
+        except (NothingToPurge, MissingRights, NoNamespace) as why:
             await self.retention.hold(kept.notice, str(why))
             return False
         if not (made.goal.volumes or made.goal.parts):
@@ -221,7 +221,7 @@ class Housekeeper:
             made = await keeper.plan_of_sets(records)
         except NothingToPurge:
             return False
-        except MissingRights as reason:
+        except (MissingRights, NoNamespace) as reason:
             log.warning("sets cannot be purged", cluster=keeper.name, missing=str(reason))
             return False
         team = next((one.operation.place.team for one in records.sets), "")

@@ -13,7 +13,7 @@ from bot.slack_trouble import UNREACHED, named
 from bot.views.claims import aligned
 from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import listed
-from lifecycle.errors import ClusterError, Refused
+from lifecycle.errors import ClusterError, NoNamespace, Refused
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.plan import Plan
@@ -146,7 +146,7 @@ async def _tell(what: str, file: str, asked: Sequence[Callable[[], Awaitable[Seq
     """Whether these rights are there: no problem where they are not, they may be unwanted."""
     try:
         rights = dict.fromkeys([right for missing in asked for right in await missing()])
-    except ClusterError as error:
+    except (ClusterError, NoNamespace) as error:
         say(f"{what}: not known, {in_words(error)}")
         return
     missing = ", ".join(map(str, rights))

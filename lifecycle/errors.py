@@ -60,7 +60,7 @@ class NothingFound(Refused):
 
 
 class NoNamespace(Refused):
-    """The cluster's namespace was deleted; the bot never makes one."""
+    """The cluster's namespace, or the one that its captures are copied to, is not there; the bot never makes one."""
 
     code = "no-namespace"
 
@@ -70,8 +70,8 @@ class NoNamespace(Refused):
         if is_going:
             lead = f"Namespace {target.namespace} is being deleted; wait until it is gone"
         super().__init__(
-            f"{lead}. The bot never makes one. Make it again: `{where} create namespace {target.namespace}`, with what "
-            "in it is yours (image pull secrets, service accounts, the bot's own roles: deploy/rbac), then ask again."
+            f"{lead}. The bot never makes one. Make it: `{where} create namespace {target.namespace}`, with what in it "
+            "is yours (image pull secrets, service accounts, the bot's own roles: deploy/rbac), then ask again."
         )
 
 

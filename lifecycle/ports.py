@@ -116,7 +116,10 @@ class Cluster(Protocol):
         """The rights that the verb needs and Kubernetes would refuse (SelfSubjectAccessReview)."""
 
     async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
-        """The same, of what it takes to copy captures to these namespaces, read and remove them there."""
+        """The same, of what it takes to copy captures to these namespaces, read and remove them there.
+
+        Raises NoNamespace where one of them is known not to be there.
+        """
 
     async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
         """The same, of what it takes to bind a set anew whose snapshots are gone."""

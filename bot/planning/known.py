@@ -53,7 +53,7 @@ class Known:
             )
 
     async def written_down(self, goal: Goal) -> Goal:
-        """The goal with where its capture goes. Raises MissingRights where it could not be copied."""
+        """The goal with where its capture goes. Raises NoNamespace and MissingRights where it could not be copied."""
         if self.settings.copy_to is None:
             return goal
         await require_copies(self.cluster, [self.settings.copy_to])

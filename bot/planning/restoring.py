@@ -6,7 +6,7 @@ from dataclasses import replace
 from bot.captures import picture_with_capture
 from bot.commands import Restore
 from bot.planning.known import Known
-from bot.planning.past import ended_how, ended_so
+from bot.planning.past import ended_how, ended_so, hint_at_sets
 from bot.planning.returning import left_of
 from lifecycle import configuration
 from lifecycle.decide import in_place, rebind, restore
@@ -38,11 +38,11 @@ async def _from_kept_volumes(known: Known) -> Plan:
     removal = await known.memory.operations.last_removal(known.name)
     if removal is None:
         never = f"This bot never deleted anything of {known.name}: there is nothing to restore."
-        raise NothingToRestore(f"{never} {await _hint_at_sets(known)}".strip())
+        raise NothingToRestore(f"{never} {await hint_at_sets(known.name, known.memory)}".strip())
     try:
         return await _making(*await _looked_at(restore.draft(removal), removal, known), removal, known)
     except Unsafe as refusal:
-        raise Unsafe(f"{refusal}. {await _hint_at_sets(known)}".strip()) from None
+        raise Unsafe(f"{refusal}. {await hint_at_sets(known.name, known.memory)}".strip()) from None
 
 
 async def _from_set(identity: str, known: Known) -> Plan:
@@ -106,13 +106,9 @@ async def _in_place(chosen: Kept, discovery: Discovery, known: Known) -> Plan:
     unsaved = known.settings.unsaved
     goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
     goal = await known.written_down(goal)
-    in_place.refuse_lost(goal, await known.cluster.picture(goal))
+    goal = in_place.with_lost(goal, await known.cluster.picture(goal))
+    if rebind.lost(goal):
+        await known.require_rebinding()
     doubted = configuration.doubted(last, discovery.observed.claims)
     clones = configuration.doubted_clones(goal.clones, chosen.operation)
     return plan(replace(goal, mode=discovery.mode, doubted=(*doubted, *clones)), discovery)
-
-
-async def _hint_at_sets(known: Known) -> str:
-    """What else there is to restore from."""
-    kept = await known.memory.sets.of(known.name)
-    return f"There is a snapshot set: `/tml restore {known.name} {kept[0].content.id}`." if kept else ""

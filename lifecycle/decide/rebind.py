@@ -78,6 +78,12 @@ def unreachable(goal: Goal, observed: Observed) -> str | None:
     return None
 
 
+def lost_set(goal: Goal, observed: Observed) -> str | None:
+    """What of the chosen set cannot be restored from, nor be bound anew."""
+    there = replace(goal, clones=tuple(one for one in goal.clones if not one.is_lost))
+    return clone.lost_snapshots(there, observed) or unreachable(goal, observed)
+
+
 def snapshots_of(goal: Goal) -> tuple[Ref, ...]:
     return tuple(_snapshot_of(one) for one in lost(goal))
 
@@ -93,3 +99,8 @@ def _binding(_goal: Goal) -> timedelta:
 
 
 REBOUND = Phase("rebind", rebinding_steps, is_rebound, _binding, snapshots_of, unreachable, rebinds_set=True)
+
+
+def phases(goal: Goal) -> tuple[Phase, ...]:
+    """With what a restore from a set begins, where its snapshots are gone."""
+    return (REBOUND,) if lost(goal) else ()

@@ -65,7 +65,7 @@ def goal(wanted: Goal, observed: Observed) -> Goal:
         )
     if foreign := foreign_objects(wanted, observed):
         raise Unsafe(f"{foreign}. Look at it, and remove it if nobody needs it")
-    if lost := lost_volumes(wanted, observed) or _lost_set(wanted, observed):
+    if lost := lost_volumes(wanted, observed) or rebind.lost_set(wanted, observed):
         raise Unsafe(f"{lost}: its data cannot be brought back so")
     if all(phase.reached(wanted, observed) for phase in (MADE, BOUND, UP, GIVEN_BACK)):
         raise AlreadyRunning(f"as {wanted.source} found it: nothing is missing")
@@ -77,12 +77,6 @@ def _with_what_stayed(wanted: Goal, observed: Observed) -> Goal:
     gone = tuple(one for one in wanted.staying if wanted.copies and observed.part(one.ref) is None)
     staying = tuple(one for one in wanted.staying if one not in gone)
     return replace(wanted, parts=(*wanted.parts, *gone), staying=staying)
-
-
-def _lost_set(wanted: Goal, observed: Observed) -> str | None:
-    """What of it cannot be restored from, nor be bound anew."""
-    there = replace(wanted, clones=tuple(one for one in wanted.clones if not one.is_lost))
-    return clone.lost_snapshots(there, observed) or rebind.unreachable(wanted, observed)
 
 
 def _is_old(wanted: Goal, claim: Claim | None) -> bool:
@@ -250,6 +244,4 @@ GIVEN_BACK = Phase(
 
 
 def phases(goal: Goal) -> tuple[Phase, ...]:
-    """Where the set's snapshots are gone, it begins with others."""
-    rebinding = (rebind.REBOUND,) if rebind.lost(goal) else ()
-    return (*rebinding, MADE, BOUND, UP, GIVEN_BACK)
+    return (*rebind.phases(goal), MADE, BOUND, UP, GIVEN_BACK)

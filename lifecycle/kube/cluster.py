@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from lifecycle import configuration
 from lifecycle.checks import Check, Checked
@@ -106,6 +107,7 @@ class KubeCluster:
 
     async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
         """See the port."""
+        await together(home.uid_of(self._door, replace(self.target, namespace=one)) for one in namespaces)
         return await rights.missing_elsewhere(self._door, namespaces)
 
     async def missing_rights_to_rebind(self) -> tuple[Right, ...]:

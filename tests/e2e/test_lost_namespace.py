@@ -1,4 +1,4 @@
-"""A namespace that was deleted and made again: the cluster comes back from the copy of its capture, every byte of it."""
+"""A namespace that was deleted and made again: the cluster comes back from the copy of its capture, byte by byte."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -7,37 +7,17 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox, tml
-from sandbox.kubernetes.resources import NAMESPACES, SECRETS, SNAPSHOT_CONTENTS, SNAPSHOTS, STATEFULSETS, Object
+from sandbox.kubernetes.resources import SECRETS, SNAPSHOT_CONTENTS, SNAPSHOTS, STATEFULSETS
 from sandbox.kubernetes.writes import Write
 from sandbox.slack import Message
 from tests.e2e.belongings import bytes_of, captures, comparable, objects, policies, volumes
+from tests.e2e.homes import COPIES, a_set, captures_in, copying, lose, make_again, restored, with_copies
 from tests.e2e.served import Tripwire, served
 from tests.e2e.town import PATIENCE, Town, operation_in, town, unhurried, words_of
 
 STAGING, PROD = tml.STAGING_NAMESPACE, tml.PROD_NAMESPACE
-COPIES = "tml-captures"
-REGISTRY_KEY = "tmgc-registry-key"
 SAVED = {"nosqlvol-cass-set-0-0", "sqlvol-mysql-set-0-0", "logvol-log-set-0-0"}
 """What is in a set of staging: the cache is left out."""
-
-
-def copying(box: Sandbox, clusters: tuple[str, ...] = ("staging",)) -> Path:
-    path = unhurried(box)
-    text = path.read_text()
-    for name in clusters:
-        line = f"    environment: {'production' if name == 'prod' else name}\n"
-        assert text.count(line) == 1
-        text = text.replace(line, f"{line}    captures: {{copy_to: {COPIES}}}\n")
-    path.write_text(text)
-    return path
-
-
-def make_namespace(box: Sandbox, name: str) -> None:
-    box.kubernetes.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
-
-
-def with_copies(box: Sandbox) -> None:
-    make_namespace(box, COPIES)
 
 
 @asynccontextmanager
@@ -52,49 +32,11 @@ async def place(tmp_path: Path) -> AsyncIterator[Town]:
         yield made
 
 
-def is_there(box: Sandbox, namespace: str) -> bool:
-    return box.kubernetes.store.find(NAMESPACES, None, namespace) is not None
-
-
-async def lose(box: Sandbox, namespace: str = STAGING) -> Object:
-    """Somebody deletes the namespace; the pull secret, which is theirs to bring back."""
-    key = box.kubernetes.store.get(SECRETS, namespace, REGISTRY_KEY)
-    box.kubernetes.store.delete(NAMESPACES, None, namespace)
-    await box.kubernetes.until(lambda _: not is_there(box, namespace), PATIENCE)
-    return key
-
-
-def make_again(box: Sandbox, key: Object) -> None:
-    namespace = key["metadata"]["namespace"]
-    make_namespace(box, namespace)
-    box.kubernetes.apply([{**key, "metadata": {"name": REGISTRY_KEY, "namespace": namespace}}])
-
-
 async def deleted(place: Town, cluster: str = "staging", channel: str = "ops") -> Message:
     _, card = await place.asks("alice", f"delete {cluster} because it moves", channel)
     live = await place.operation(await place.says_yes("carol", card, cluster), channel)
     await place.until_says(live, f"Deleted {cluster}")
     return live
-
-
-async def a_set(place: Town) -> str:
-    live = await place.orders("alice", "snapshot staging cold", "ops")
-    await place.until_says(live, "Cut a snapshot set of staging")
-    return operation_in(words_of(live))
-
-
-async def restored(place: Town, words: str = "restore staging", cluster: str = "staging") -> Message:
-    live = await place.orders("alice", words, "prod" if cluster == "prod" else "ops")
-    await place.until_says(live, f"Restored {cluster}")
-    return live
-
-
-def pieces(box: Sandbox, namespace: str) -> dict[str, Object]:
-    return {one["metadata"]["name"]: one for one in captures_in(box, namespace)}
-
-
-def captures_in(box: Sandbox, namespace: str) -> list[Object]:
-    return [one for one in box.kubernetes.store.list(SECRETS, namespace) if one["type"] == "tml-bot/capture"]
 
 
 async def test_a_deleted_cluster_whose_namespace_went_comes_back_on_its_kept_volumes_with_every_byte(

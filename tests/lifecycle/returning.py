@@ -92,7 +92,7 @@ class Scene:
         stored = await self.cluster.inventory(found)
         half_done = next((row for row in self.journal.rows.values() if in_place.is_half_done(row)), None)
         goal = in_place.goal(found, stored, self.journal.sets[of], self.journal.rows[of], (), half_done)
-        return self.begin(goal, identity)
+        return self.begin(in_place.with_lost(goal, await self.cluster.picture(goal)), identity)
 
     async def start(self, identity: str = "op-start0") -> Operation:
         return self.begin(start.goal(await self.cluster.discover(), {}, {}), identity)

@@ -161,6 +161,23 @@ async def test_check_names_the_rights_that_delete_and_restore_lack_and_finds_no_
     assert [line for line in lines if "restore" in line] == [f"cluster {name}: {told}" for name in ("prod", "staging")]
 
 
+async def test_check_tells_of_copies_where_they_are_configured_and_what_they_lack(shell: Shell) -> None:
+    shell.rewrites("channel: C0PROD\n", "channel: C0PROD\n    captures: {copy_to: tml-captures}\n")
+    shell.restricts(OPERATING)
+    code, lines = await shell.checks()
+    assert code == 0
+    copied, anew, without = [line for line in lines if "captures" in line.split(":")[1]]
+    where = "cluster prod: captures, copied to tml-captures"
+    assert copied.startswith(f"{where}: not granted (get secrets in tml-captures, list secrets in tml-captures, ")
+    assert anew.startswith("cluster prod: captures, sets bound anew: not granted (create volumesnapshots ")
+    assert copied.endswith("see deploy/rbac/captures.yaml")
+    assert without.startswith("cluster staging: captures: not copied")
+    finding = Role(("",), ("namespaces",), ("get",))
+    shell.restricts((*OPERATING, finding))
+    _, lines = await shell.checks()
+    assert [line for line in lines if "There is no namespace tml-captures" in line]
+
+
 async def test_check_names_the_rights_that_a_configured_check_lacks(shell: Shell) -> None:
     check = "{component: cm, command: [clustermanager, ls, components], expects: ACTIVE}"
     shell.rewrites("channel: C0PROD\n", f"channel: C0PROD\n    configuration_check: {check}\n")

@@ -165,7 +165,8 @@ def approval_views(world: World) -> Iterator[tuple[str, Message]]:
             yield "", reply
     yield ":white_check_mark:", cards.thread(pending, world.said()) or {}
     for left in (world.gone(), replace(world.gone(), volumes=(), capture="")):
-        yield "prod is deleted", answers.deleted("prod", world.removal(), left)
+        for copies in ((), (world.word,)):
+            yield "prod is deleted", answers.deleted("prod", world.removal(), left, copies)
 
 
 def kept_views(world: World) -> Iterator[tuple[str, Message]]:

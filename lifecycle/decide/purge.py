@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from lifecycle.decide import strays
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.errors import NothingToPurge
 from lifecycle.model import Action, Kind, Ref, Step, Verb
@@ -228,21 +229,14 @@ def _doom(record: SetRecord, member: Snapshot, observed: Observed) -> Doomed:
     made = replace(made, snapshot_uid=seen.uid if seen else "")
     if content is None:
         return made
-    strays = tuple(one for one in observed.contents if _is_stray(one, content))
     return replace(
         made,
         content=content.name,
         content_uid=content.uid,
         handle=content.handle,
         driver=content.driver,
-        strays=strays,
+        strays=strays.beside(content, observed),
     )
-
-
-def _is_stray(one: Content, content: Content) -> bool:
-    """Left behind by a snapshot of the same name, as where the namespace went: its object may go, its data stay."""
-    is_same = (one.snapshot, one.handle, one.driver) == (content.snapshot, content.handle, content.driver)
-    return is_same and one.snapshot_uid != content.snapshot_uid and one.policy == Volume.RETAIN
 
 
 def _content_of(record: SetRecord, member: Snapshot, seen: Snapshot | None, observed: Observed) -> Content | None:
@@ -268,26 +262,6 @@ def of(goal: Goal) -> Purging:
     """What a purge is about."""
     assert goal.purging, "not a purge"
     return goal.purging
-
-
-def stray_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """Remove the objects that nobody needs, none of which lets its data go."""
-    seen = [(one, observed.content(one.name)) for one in _strays(goal)]
-    return [
-        Step(Action.REMOVE, one.ref, uid=one.uid)
-        for one, now in seen
-        if now and now.uid == one.uid and not now.deleting and now.policy == Volume.RETAIN
-    ]
-
-
-def _strays(goal: Goal) -> list[Content]:
-    return [stray for one in of(goal).doomed for stray in one.strays]
-
-
-def stray_gone(goal: Goal, observed: Observed, ref: Ref) -> bool:
-    """Gone; a namesake that came after it is somebody else's."""
-    seen = observed.content(ref.name)
-    return seen is None or all(seen.uid != one.uid for one in _strays(goal) if one.ref == ref)
 
 
 def release_steps(goal: Goal, observed: Observed) -> list[Step]:
@@ -428,10 +402,6 @@ def discarded(goal: Goal, observed: Observed, ref: Ref) -> bool:
     return seen is None or all(seen.uid != part.uid for part in goal.parts if part.ref == ref)
 
 
-def strays_of(goal: Goal) -> tuple[Ref, ...]:
-    return tuple(one.ref for one in _strays(goal))
-
-
 def contents_of(goal: Goal) -> tuple[Ref, ...]:
     return tuple(Ref(Kind.CONTENT, one.content) for one in of(goal).doomed if one.content_uid)
 
@@ -453,7 +423,7 @@ def _unhindered(_goal: Goal, _observed: Observed) -> str | None:
     return None
 
 
-STRAYS_GONE = Phase("strays", stray_steps, stray_gone, lambda _: ENDING, strays_of, endangered)
+STRAYS_GONE = Phase("strays", strays.steps, strays.gone, lambda _: ENDING, strays.objects, endangered)
 RELEASED_CONTENTS = Phase("release", release_steps, released, lambda _: WRITING, contents_of, endangered)
 FORGOTTEN = Phase("forget", forget_steps, forgotten, lambda _: RECLAIMING, snapshots_of, endangered)
 GIVEN_UP = Phase("give-up", giving_up_steps, given_up, lambda _: RECLAIMING, volumes_of, wanted_again)

@@ -109,8 +109,10 @@ async def test_a_running_cluster_whose_namespace_was_deleted_comes_back_from_its
     await box.kubernetes.until(lambda _: not volumes(box, STAGING), PATIENCE)  # each goes with its claim
     old = {one["metadata"]["name"]: one for one in box.kubernetes.store.list(SNAPSHOT_CONTENTS)}
     make_again(box, key)
-    hint = words_of(await place.types("alice", "restore staging"))
-    assert f"`/tml restore staging {identity}`" in hint
+    for words in ("restore staging", "status staging"):
+        assert f"There is a snapshot set: `/tml restore staging {identity}`." in words_of(
+            await place.types("alice", words)
+        )
     plan = words_of(await place.types("alice", f"plan restore staging {identity}"))
     assert f"namespace {STAGING} is a new one, made since {identity}" in plan
     assert "make 3 VolumeSnapshotContents again" in plan
@@ -218,6 +220,23 @@ async def test_a_stop_that_removed_comes_back_from_the_copy_where_the_secrets_of
     await place.until_says(back, "Started staging")
     assert comparable(objects(box, STAGING)) == comparable(before)
     assert bytes_of(box, STAGING) == whole
+
+
+async def test_after_a_stop_that_removed_a_lost_namespace_comes_back_from_a_set_and_a_start_says_that_it_would_be_empty(
+    place: Town,
+) -> None:
+    box = place.box
+    whole, identity = saved_bytes(box), await a_set(place)
+    live = await place.orders("alice", "stop staging --remove", "ops")
+    await place.until_says(live, "Stopped and removed staging")
+    refused = words_of(await place.types("alice", f"restore staging {identity}"))
+    assert "`/tml start staging` brings it back" in refused, "as long as its own capture is there"
+    make_again(box, await lose(box))
+    plan = words_of(await place.types("alice", "plan start staging"))
+    assert "claim sqlvol-mysql-set-0-0 is gone since: its StatefulSet makes an EMPTY one" in plan
+    await restored(place, f"restore staging {identity} because somebody deleted it")
+    assert saved_bytes(box) == whole
+    assert "staging is running" in words_of(await place.types("dave", "status staging"))
 
 
 def makes_snapshot(write: Write) -> bool:

@@ -1,4 +1,4 @@
-"""Contents that snapshots of before left behind, of data that others stand for by now: the objects go, the data stay."""
+"""Contents that snapshots of before left behind, of data that others stand for: the objects go, the data stay."""
 
 from lifecycle.model import Action, Ref, Step
 from lifecycle.observed import Observed

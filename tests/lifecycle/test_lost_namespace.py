@@ -1,6 +1,7 @@
 """A namespace that went and was made again: kept volumes and sets are bound anew, cut off anywhere nothing is lost."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,12 @@ from lifecycle.errors import Unsafe
 from lifecycle.model import Action, Kind, Ref
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
-from lifecycle.plan import plan_of_return
+from lifecycle.plan import plan, plan_of_return
 from lifecycle.retention import Policy, is_intact, stale
 from lifecycle.snapshots import Temperature, name_of
 from lifecycle.volumes import Content, Snapshot
 from tests.fakes import values
+from tests.fakes.world import Captured
 from tests.lifecycle.returning import (
     FULL,
     SQL_CLAIM,
@@ -23,6 +25,7 @@ from tests.lifecycle.returning import (
     Scene,
     cut_anywhere,
     error_of,
+    pair,
     taken_up_or_given_up,
 )
 
@@ -204,6 +207,36 @@ async def test_a_content_left_behind_that_would_take_the_bytes_along_is_no_stray
         await home.from_set()
 
 
+async def test_a_content_left_behind_that_takes_its_bytes_along_is_never_removed_as_a_stray() -> None:
+    home = await lost_twice()
+    name = next(name for name, one in home.world.behind.items() if one.snapshot.startswith(f"tml-{SET}"))
+    begun = await home.purge()
+    phase = phases_of(begun.goal)[0]
+    assert (phase.name, Ref(Kind.CONTENT, name) in phase.objects(begun.goal)) == ("strays", True)
+    home.world.behind[name] = replace(home.world.behind[name], policy="Delete")
+    seen = await home.cluster.picture(begun.goal)
+    assert name not in {step.ref.name for step in phase.decide(begun.goal, seen)}
+    await home.end_as_failed(begun)
+    again = await home.purge("op-again0")
+    assert Ref(Kind.CONTENT, name) not in phase.objects(again.goal)
+
+
+@pytest.mark.parametrize("changed", [{"policy": "Delete"}, {"handle": "another"}, {"is_ready": False}, {"content": ""}])
+async def test_a_snapshot_is_bound_anew_only_where_it_is_ready_on_the_recorded_data_and_these_outlive_it(
+    changed: dict[str, Any],
+) -> None:
+    home = await Home().with_set()
+    home.world.lose_namespace()
+    going = await home.from_set()
+    (phase, *_) = phases_of(going.goal)
+    assert (await home.run(going)).state is State.DONE
+    seen = await home.cluster.picture(going.goal)
+    assert phase.reached(going.goal, seen)
+    first, *others = seen.snapshots
+    spoilt = replace(seen, snapshots=(replace(first, **changed), *others))
+    assert phase.missing(going.goal, spoilt) == (first.ref,)
+
+
 async def test_a_snapshot_of_the_name_that_somebody_else_made_refuses_it_and_one_that_appears_meanwhile_ends_it() -> (
     None
 ):
@@ -277,6 +310,26 @@ async def test_the_capture_phase_ends_only_when_the_copy_is_seen_too() -> None:
     assert home.world.copies, "written again"
 
 
+async def test_a_capture_that_goes_at_home_while_the_copy_is_written_is_written_there_again() -> None:
+    """What an executor left that died between the two."""
+    home = Home()
+    going = await home.delete()
+    world = home.world
+    world.captures["op-delete"] = Captured(dict(world.states), dict(world.claims), dict(world.parts))
+
+    taken: list[str] = []
+
+    def take_away(_observed: Observed) -> None:
+        if home.world.copies and not taken:
+            taken.extend(home.world.captures)
+            home.world.captures.clear()
+
+    home.cluster.meanwhile = take_away
+    assert (await home.run(going)).state is State.DONE
+    assert home.world.captures.keys() == set(taken) == {"op-delete"}
+    assert [step.action for step in home.journal.steps].count(Action.CAPTURE) == 2
+
+
 async def test_the_plan_says_what_is_bound_anew_and_its_digest_does_not_depend_on_who_restores() -> None:
     home = await Home().with_set()
     home.world.lose_namespace()
@@ -286,6 +339,14 @@ async def test_the_plan_says_what_is_bound_anew_and_its_digest_does_not_depend_o
     kinds = [{(step.action, step.ref.kind) for step in wave} for wave in made.waves[:2]]
     assert kinds == [{(Action.MAKE, Kind.CONTENT)}, {(Action.MAKE, Kind.SNAPSHOT)}]
     assert made.digest == plan_of_return(first.goal.marked("not begun"), values.TARGET, observed).digest
+
+
+async def test_who_approves_a_plan_approves_where_it_writes_secrets_to() -> None:
+    digests = set()
+    for copies in ((), COPIES, ("elsewhere",)):
+        goal = (await Home(copies=copies).delete()).goal
+        digests.add(plan(goal.marked("not begun"), pair()).digest)
+    assert len(digests) == 3
 
 
 async def test_a_copy_is_removed_by_hand_where_it_is() -> None:

@@ -149,6 +149,18 @@ async def test_two_clusters_share_the_namespace_and_see_each_their_own_even_of_o
     assert len(lying_in(api, ELSEWHERE)) == 2
 
 
+async def test_a_copy_that_lies_in_another_clusters_own_namespace_is_never_taken_for_that_ones(
+    api: KubernetesSandbox, cluster: KubeCluster, door: Door
+) -> None:
+    api.apply(staging())
+    await api.ready(STAGING_NAMESPACE)
+    other = patient_cluster(door, STAGING_NAMESPACE)
+    ours, theirs = await deletion(cluster), await deletion(other)
+    await cluster.do(CAPTURE, replace(ours, goal=replace(ours.goal, copies=(STAGING_NAMESPACE,))), Held())
+    assert len(lying_in(api, STAGING_NAMESPACE)) == 1
+    assert (await other.picture(theirs.goal)).capture == ""
+
+
 async def test_home_comes_first_then_the_copy_and_neither_is_read_that_was_changed(
     api: KubernetesSandbox, cluster: KubeCluster, operation: Operation, door: Door
 ) -> None:

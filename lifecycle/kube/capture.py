@@ -1,5 +1,4 @@
-"""The capture: every object that goes, as it is live, in Secrets of its namespace and of those
-that it is copied to; and the way back from it.
+"""The capture: every object that goes, as it is live, in Secrets; at home, copied elsewhere, and the way back from it.
 
 No error here, and no text or repr of anything, holds what is in a Secret: what the door says of one has no body.
 """

@@ -390,7 +390,8 @@ async def _check(settings: Settings) -> int:
     async with Connections(kubeconfig=settings.kubeconfig) as connections:
         for name, cluster in settings.clusters.items():
             door = await connections.to(cluster.context)
-            problems += await terminal.check_cluster(name, _cluster(door, cluster, SystemClock(), Timing()))
+            site = _cluster(door, cluster, SystemClock(), Timing())
+            problems += await terminal.check_cluster(name, site, cluster.copy_to)
     return problems
 
 

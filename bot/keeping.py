@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.captures import require_copies
 from bot.settings import ClusterSettings
 from lifecycle.decide import phases_of, purge
 from lifecycle.decide.purge import SetRecord, Stock
-from lifecycle.errors import ClusterBusy, ClusterError, NothingToPurge, PurgeVoid
+from lifecycle.errors import ClusterBusy, ClusterError, MissingRights, NoNamespace, NothingToPurge, PurgeVoid
 from lifecycle.hold import ClusterHeld
 from lifecycle.model import BOT, Place, Target, Verb
 from lifecycle.observed import Observed
@@ -51,12 +52,15 @@ def stock_of(records: Records, target: Target) -> Stock:
             pinned=one.content.id in records.pins,
             is_bad=one.verification is not None and one.verification.result is Result.FAILED,
             kubernetes=one.operation.goal.kubernetes,
+            copies=one.operation.goal.copies,
         )
         for one in records.sets
         if one.operation.target == target
     )
     failed = (
-        SetRecord(one.id, one.begun_at, _left_by(one), failed=True, kubernetes=one.goal.kubernetes)
+        SetRecord(
+            one.id, one.begun_at, _left_by(one), failed=True, kubernetes=one.goal.kubernetes, copies=one.goal.copies
+        )
         for one in records.failed
         if one.target == target
     )
@@ -89,21 +93,22 @@ class Keeper:
     retention: Retention
 
     async def plan_by_hand(self) -> Plan:
-        """All that a person may have purged now. Raises NothingToPurge."""
+        """All that a person may have purged now. Raises NothingToPurge, MissingRights and NoNamespace."""
         return await self._plan(await self.retention.of(self.name), self._all)
 
     async def plan_of_volumes(self, records: Records, by: str) -> Plan:
-        """The volumes that this operation kept. Raises NothingToPurge."""
+        """The volumes that this operation kept. Raises as `plan_by_hand`."""
         return await self._plan(records, lambda *_: ([by], Verdict()))
 
     async def plan_of_sets(self, records: Records) -> Plan:
-        """The sets that the configuration lets go. Raises NothingToPurge."""
+        """The sets that the configuration lets go. Raises as `plan_by_hand`."""
         return await self._plan(records, self._stale)
 
     async def _plan(self, records: Records, rule: Rule) -> Plan:
         stock = stock_of(records, self.cluster.target)
         if not (stock.sets or stock.kept_by):
             raise NothingToPurge("Nothing is kept, so nothing can go.")
+        await require_copies(self.cluster, purge.draft(stock).copies)
         stock, observed = await self._looked_at(stock)
         kept_by, sets = rule(stock, observed, await self.retention.moment())
         return plan_of_return(purge.goal(stock, observed, kept_by, sets), self.cluster.target, observed)
@@ -191,7 +196,7 @@ class Housekeeper:
                 await self.retention.hold(kept.notice, f"missing rights: {names} (see deploy/rbac/purge.yaml)")
                 return False
             made = await keeper.plan_of_volumes(records, kept.by.id)
-        except NothingToPurge as why:
+        except (NothingToPurge, MissingRights, NoNamespace) as why:
             await self.retention.hold(kept.notice, str(why))
             return False
         if not (made.goal.volumes or made.goal.parts):
@@ -226,6 +231,9 @@ class Housekeeper:
         try:
             made = await keeper.plan_of_sets(records)
         except NothingToPurge:
+            return False
+        except (MissingRights, NoNamespace) as reason:
+            log.warning("sets cannot be purged", cluster=keeper.name, missing=str(reason))
             return False
         team = next((one.operation.place.team for one in records.sets), "")
 

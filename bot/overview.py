@@ -7,6 +7,8 @@ import structlog
 
 from bot import status
 from bot.access import Access, Role
+from bot.captures import picture_with_capture
+from bot.planning.past import hint_at_sets
 from bot.planning.returning import left_of
 from bot.sites import Site
 from bot.views import answers
@@ -93,12 +95,14 @@ class Overview:
             last = await self._memory.operations.latest(cluster)
             return removal_views.taken_by_hand(cluster, nothing.claims, last)
         if removal is None:
-            raise NothingFound(f"there is no TML workload in {self._sites[cluster].cluster.target}")
-        here = await self._sites[cluster].cluster.identity()
+            nothing_there = f"there is no TML workload in {self._sites[cluster].cluster.target}"
+            raise NothingFound(f"{nothing_there}. {await hint_at_sets(cluster, self._memory)}".removesuffix(". "))
+        site = self._sites[cluster].cluster
+        here = await site.identity()
         if here and removal.goal.kubernetes not in ("", here):
             raise OtherKubernetes(removal)
-        left = await self._sites[cluster].cluster.picture(restore.draft(removal))
-        return answers.deleted(cluster, removal, left)
+        draft, left = await picture_with_capture(site, restore.draft(removal), removal.goal.copies)
+        return answers.deleted(cluster, removal, left, draft.copies)
 
     async def history(self, person: Person, cluster: str | None) -> Message:
         seen = [cluster] if cluster else await self._visible(person)

@@ -68,6 +68,8 @@ class ClusterSettings:
     """Which snapshot sets stay."""
     verify_every: timedelta | None = None
     """How often the newest one is tested without anybody typing it; None: never."""
+    copy_to: str | None = None
+    """A namespace of the same Kubernetes cluster to which captures are copied."""
 
     @property
     def is_production(self) -> bool:
@@ -184,6 +186,7 @@ def _cluster(name: str, written: WrittenCluster, file: File) -> ClusterSettings:
         keep_volumes=written.keep_volumes,
         retention=Policy(written.snapshots.keep_last, written.snapshots.keep_days),
         verify_every=written.snapshots.verify_every,
+        copy_to=written.captures.copy_to,
     )
 
 

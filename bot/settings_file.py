@@ -138,6 +138,10 @@ class _Snapshots(_Written):
     verify_every: Duration | None = None
 
 
+class _Captures(_Written):
+    copy_to: Annotated[str | None, Namespace] = None
+
+
 class WrittenCluster(_Written):
     context: Annotated[str | None, Text] = None
     namespace: Annotated[str, Namespace]
@@ -152,9 +156,17 @@ class WrittenCluster(_Written):
     snapshot_on_stop: YesOrNo = False
     keep_volumes: Duration = KEEP_VOLUMES
     snapshots: _Snapshots = _Snapshots()
+    captures: _Captures = _Captures()
     components: dict[Annotated[str, BeforeValidator(as_component_name)], WrittenComponent] = Field(default_factory=dict)
     configuration_check: _Check | None = None
     stop_mode: Annotated[StopMode, BeforeValidator(as_stop_mode)] = StopMode.SCALE
+
+    @field_validator("captures")
+    @classmethod
+    def _elsewhere(cls, captures: _Captures, info: ValidationInfo) -> _Captures:
+        if captures.copy_to and captures.copy_to == info.data.get("namespace"):
+            raise ValueError("copy_to: expected another namespace than the cluster's own, whose loss it is for")
+        return captures
 
     @field_validator("stop_mode")
     @classmethod
@@ -267,6 +279,8 @@ def _mapping_at(location: Location) -> type[BaseModel]:
             return _Approvals
         case ("clusters", _, "snapshots"):
             return _Snapshots
+        case ("clusters", _, "captures"):
+            return _Captures
         case ("clusters", _, "components", _):
             return WrittenComponent
         case ("clusters", _, "configuration_check"):

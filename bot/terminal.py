@@ -1,7 +1,8 @@
 """What the command line prints."""
 
 import shutil
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from bot.slack_trouble import UNREACHED, named
 from bot.views.claims import aligned
 from bot.views.plan import cautions, effect, fate, waves
 from bot.views.words import listed
-from lifecycle.errors import ClusterError, Refused
+from lifecycle.errors import ClusterError, NoNamespace, Refused
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.plan import Plan
@@ -104,8 +105,11 @@ def in_words(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-async def check_cluster(name: str, cluster: Cluster) -> int:
-    """Whether the cluster can be operated and read; returns the number of problems."""
+async def check_cluster(name: str, cluster: Cluster, copy_to: str | None = None) -> int:
+    """Whether the cluster can be operated and read; returns the number of problems.
+
+    ``copy_to`` is the namespace that its captures are copied to.
+    """
     where = f"cluster {name}"
     try:
         if missing := await cluster.missing_rights(Verb.START):
@@ -119,24 +123,32 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     await _tell_wider(f"{where}: verify", cluster, "verify.yaml", Verb.VERIFY)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     await _tell_wider(f"{where}: purge", cluster, "purge.yaml", Verb.PURGE)
-    await _tell_optional(f"{where}: flush before a cold snapshot", "check.yaml", cluster.missing_to_execute())
+    await _tell(f"{where}: flush before a cold snapshot", "check.yaml", [cluster.missing_to_execute])
+    await _tell_of_copies(where, cluster, copy_to)
     return 0
 
 
+async def _tell_of_copies(where: str, cluster: Cluster, copy_to: str | None) -> None:
+    """What it takes to bring the cluster back after its namespace was deleted."""
+    what = f"{where}: captures"
+    if copy_to is None:
+        say(f"{what}: not copied (captures.copy_to): who deletes the namespace deletes the way back")
+        return
+    rights = partial(cluster.missing_rights_to_copies, [copy_to])
+    await _tell(f"{what}, copied to {copy_to}", "captures.yaml", [rights])
+    await _tell(f"{what}, sets bound anew", "captures.yaml", [cluster.missing_rights_to_rebind])
+
+
 async def _tell_wider(what: str, cluster: Cluster, file: str, *verbs: Verb) -> None:
-    """Whether the rights of these verbs are there."""
-    await _tell_optional(what, file, _missing(cluster, verbs))
+    await _tell(what, file, [partial(cluster.missing_rights, verb) for verb in verbs])
 
 
-async def _missing(cluster: Cluster, verbs: Sequence[Verb]) -> Sequence[Right]:
-    return list(dict.fromkeys([right for verb in verbs for right in await cluster.missing_rights(verb)]))
-
-
-async def _tell_optional(what: str, file: str, looking: Awaitable[Sequence[Right]]) -> None:
-    """No problem where they are not granted: they may be unwanted."""
+async def _tell(what: str, file: str, asked: Sequence[Callable[[], Awaitable[Sequence[Right]]]]) -> None:
+    """Whether these rights are there: no problem where they are not, they may be unwanted."""
     try:
-        missing = ", ".join(map(str, await looking))
-    except ClusterError as error:
+        rights = dict.fromkeys([right for ask in asked for right in await ask()])
+        missing = ", ".join(map(str, rights))
+    except (ClusterError, NoNamespace) as error:
         say(f"{what}: not known, {in_words(error)}")
         return
     say(f"{what}: not granted ({missing}), see deploy/rbac/{file}" if missing else f"{what}: granted")

@@ -9,7 +9,14 @@ from lifecycle.simulation import waves
 
 def by_hand(goal: Goal, observed: Observed, phase: Phase) -> tuple[str, ...]:
     """The kubectl lines that would finish it without the bot, in order."""
-    return tuple(line for wave in waves(phase, goal, observed) for step in wave for line in kubectl(step))
+    steps = (step for wave in waves(phase, goal, observed) for step in wave)
+    return tuple(f"{line}{_elsewhere(goal, step)}" for step in steps for line in kubectl(step))
+
+
+def _elsewhere(goal: Goal, step: Step) -> str:
+    """The last namespace on a line of kubectl is the one that counts."""
+    part = next((one for one in goal.parts if one.ref == step.ref), None)
+    return f" --namespace {part.namespace}" if part and part.namespace else ""
 
 
 def kubectl(step: Step) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lifecycle.model import Target
     from lifecycle.operation import Operation
     from lifecycle.volumes import Claim
 
@@ -62,6 +63,22 @@ class NothingFound(Refused):
     def __init__(self, message: str, claims: "Sequence[Claim]" = ()) -> None:
         super().__init__(message)
         self.claims = tuple(claims)
+
+
+class NoNamespace(Refused):
+    """The cluster's namespace, or the one that its captures are copied to, is not there; the bot never makes one."""
+
+    code = "no-namespace"
+
+    def __init__(self, target: "Target", *, is_going: bool) -> None:
+        where = f"kubectl --context {target.context}" if target.context else "kubectl"
+        lead = f"There is no namespace {target.namespace}"
+        if is_going:
+            lead = f"Namespace {target.namespace} is being deleted; wait until it is gone"
+        super().__init__(
+            f"{lead}. The bot never makes one. Make it: `{where} create namespace {target.namespace}`, with what in it "
+            "is yours (image pull secrets, service accounts, the bot's own roles: deploy/rbac), then ask again."
+        )
 
 
 class CountsUnknown(Refused):

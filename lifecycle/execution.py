@@ -13,6 +13,7 @@ from lifecycle.by_hand import by_hand
 from lifecycle.checks import Checked
 from lifecycle.decide import phases_from, way_back
 from lifecycle.decide.cancel import takes_no_step
+from lifecycle.decide.rebind import rebound
 from lifecycle.decide.snapshot import taken
 from lifecycle.decide.verify import judged
 from lifecycle.diagnosis import Diagnosis
@@ -176,9 +177,12 @@ class Execution:
 
     async def _save(self, phase: Phase) -> None:
         """What is ready to restore from is recorded as soon as it is, whatever becomes of the rest."""
-        if not phase.completes_set:
+        if not (phase.completes_set or phase.rebinds_set):
             return
         assert self.observed is not None
+        if phase.rebinds_set:
+            await self.journal.rebound(self.operation, rebound(self.operation.goal, self.observed))
+            return
         exits = await self.journal.exits(self.operation)
         unseen = unseen_exits(self.operation, exits, self.observed)
         await self.journal.saved(self.operation, taken(self.operation.goal, self.observed, exits, unseen))
@@ -378,7 +382,7 @@ def seen(observed: Observed, step: Step) -> object:
     if step.action in SCRATCHING:
         return observed.scratch.seen(ref)
     if step.action is Action.CAPTURE:
-        return observed.capture
+        return observed.capture, observed.lacking
     if step.action is Action.FLUSH:  # no new generation; with the note the stamp may be wiped
         return observed.state_of(ref).flushed_by, observed.state_of(ref).epoch
     if step.action in (Action.CUT, Action.RETAIN):

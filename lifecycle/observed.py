@@ -19,6 +19,8 @@ class Part:
     made_by: str = ""
     addresses: tuple[str, ...] = ()
     written_by: str = ""
+    namespace: str = ""
+    """Of a piece of a capture that lies elsewhere than in the cluster's own namespace: where."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ class Observed:
     contents: tuple[Content, ...] = ()
     """Those that a purge is about."""
     capture: str = ""
-    """The sha256 of the goal's capture, once every piece of it was seen."""
+    """The sha256 of the goal's capture, once every piece of it was seen in one of its namespaces."""
+    lacking: tuple[str, ...] = ()
+    """Of these namespaces those in which this capture is not whole."""
     scratch: Scratch = Scratch()
     """What the goal's restore test made."""
 

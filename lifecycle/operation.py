@@ -96,6 +96,10 @@ class Goal:
     """
     purging: Purging | None = None
     """Of a purge: what goes for good beside ``volumes`` and ``parts``, and what has to be there meanwhile."""
+    copies: tuple[str, ...] = ()
+    """The namespaces beside the cluster's own to which captures are copied, or from which one is read."""
+    home: str = ""
+    """Of what copies its capture: the uid of the cluster's namespace; empty where that could not be read."""
 
     def marked(self, operation: str) -> "Goal":
         """The same goal for the operation of this id."""

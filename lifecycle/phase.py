@@ -48,6 +48,8 @@ class Phase:
     """Whether the goal's way back, where it names one, is gone where the phase fails: see decide.way_back."""
     completes_set: bool = False
     """Whether at its end a snapshot set is ready to restore from."""
+    rebinds_set: bool = False
+    """Whether at its end other snapshots stand for the chosen set's data than were recorded."""
     judges_set: bool = False
     """Whether its end, or its failure, says something of the set that is verified."""
 

@@ -105,6 +105,7 @@ class Plan:
                     **({"verifying": self.goal.verifying} if self.goal.verifying else {}),
                     "keeps": self.goal.keeps,
                     "purging": self._purging(),
+                    **({"copies": self.goal.copies} if self.goal.copies else {}),
                 }
             )
         )

@@ -15,6 +15,7 @@ from lifecycle.operation import Goal, Operation, Outcome
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness, Verification
+from lifecycle.volumes import Snapshot
 from lifecycle.workloads import Exit, Owner
 
 
@@ -45,10 +46,13 @@ class Right:
     group: str
     resource: str
     name: str = ""
+    namespace: str = ""
+    """Where it is another one than the cluster's own."""
 
     def __str__(self) -> str:
         what = f"{self.verb} {self.resource}" + (f" {self.name}" if self.name else "")
-        return what + (f" ({self.group})" if self.group else "")
+        where = f" in {self.namespace}" if self.namespace else ""
+        return what + (f" ({self.group})" if self.group else "") + where
 
 
 class Watch(Protocol):
@@ -118,6 +122,21 @@ class Cluster(Protocol):
 
     async def missing_to_execute(self) -> tuple[Right, ...]:
         """The same of the rights to run a command in a pod, which no verb needs: what would be run is left out."""
+
+    async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
+        """The same, of what it takes to copy captures to these namespaces, read and remove them there.
+
+        Raises NoNamespace where one of them is known not to be there.
+        """
+
+    async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
+        """The same, of what it takes to bind a set anew whose snapshots are gone."""
+
+    async def home(self) -> str:
+        """The uid of the cluster's namespace; empty where that may not be read.
+
+        Raises NoNamespace where it is not there, or going.
+        """
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """Hold the Lease; released on the way out.
@@ -203,6 +222,9 @@ class Journal(Protocol):
 
     async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
         """The set was SEEN ready to restore from; recorded once."""
+
+    async def rebound(self, operation: Operation, found: Sequence[Snapshot]) -> None:
+        """These were SEEN to stand for members of the set that is restored: recorded in place of the former ones."""
 
     async def verified(self, operation: Operation, verification: Verification) -> None:
         """This was SEEN of a set's clones; recorded with the set, and told once."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lifecycle.model import Kind, Ref
-from lifecycle.volumes import Snapshot
+from lifecycle.volumes import Content, Snapshot
 
 NOTICE = timedelta(days=1)
 """How long before a purge the channel is told of it."""
@@ -168,6 +168,8 @@ class Doomed:
     content_uid: str = ""
     handle: str = ""
     driver: str = ""
+    strays: tuple[Content, ...] = ()
+    """Contents of the same data that snapshots of before left behind; with none of them the data go."""
 
     @property
     def refs(self) -> tuple[Ref, ...]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lifecycle.decide import phases_of, verify
+from lifecycle.decide import phases_of, rebind, verify
 from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
-from lifecycle.snapshots import name_of
+from lifecycle.snapshots import Clone, name_of
 from lifecycle.volumes import Claim, Content, Snapshot, Volume
 from lifecycle.workloads import WorkloadState
 
@@ -53,7 +53,7 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
         case Action.FLUSH:
             return observed.with_state(step.ref, replace(observed.state_of(step.ref), flushed_by=goal.mark))
         case Action.CAPTURE:
-            return replace(observed, capture=goal.mark)
+            return replace(observed, capture=goal.mark, lacking=())
         case Action.CUT:
             return replace(observed, snapshots=(*observed.snapshots, _cut(goal, observed, step)))
         case Action.RETAIN:
@@ -141,6 +141,8 @@ def _without(observed: Observed, ref: Ref) -> Observed:
 
 def _with_made(goal: Goal, observed: Observed, ref: Ref) -> Observed:
     """Made from the capture: workloads at zero, claims bound to their volume."""
+    if lost := rebind.clone_of(goal, ref):
+        return _with_rebound(goal, observed, ref, lost)
     if ref in goal.counts:
         remembered = goal.counts[ref] or None
         fresh = WorkloadState(uid="", made_by=goal.source, written_by=goal.mark, remembered=remembered)
@@ -152,6 +154,25 @@ def _with_made(goal: Goal, observed: Observed, ref: Ref) -> Observed:
         claim = Claim(ref.name, "", "Bound", volume.name, made_by=goal.source)
         return replace(observed, claims=(*observed.claims, claim))
     return replace(observed, parts=(*observed.parts, Part(ref, "", made_by=goal.source, written_by=goal.mark)))
+
+
+def _with_rebound(goal: Goal, observed: Observed, ref: Ref, lost: Clone) -> Observed:
+    """A content for the data of a set's member, or the snapshot on it."""
+    if ref.kind is Kind.CONTENT:
+        content = Content(ref.name, "", Volume.RETAIN, lost.snapshot, handle=lost.handle, driver=lost.driver)
+        return replace(observed, contents=(*observed.contents, content))
+    snapshot = Snapshot(
+        name=ref.name,
+        uid="",
+        claim=lost.claim,
+        made_by=goal.chosen,
+        is_ready=True,
+        content=rebind.content_of(goal, lost).name,
+        policy=Volume.RETAIN,
+        handle=lost.handle,
+        driver=lost.driver,
+    )
+    return replace(observed, snapshots=(*observed.snapshots, snapshot))
 
 
 def _with_written(goal: Goal, observed: Observed, ref: Ref) -> Observed:

@@ -95,6 +95,9 @@ class Clone:
     access_modes: tuple[str, ...]
     mode: str
     labels: Mapping[str, str]
+    driver: str = ""
+    is_lost: bool = False
+    """Whether the recorded snapshot is gone, as with its namespace, so that another one is bound to its data."""
 
     @property
     def ref(self) -> Ref:

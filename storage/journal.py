@@ -20,6 +20,7 @@ from lifecycle.plain import canonical, to_plain
 from lifecycle.ports import Clock, Result
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.verification import Verification
+from lifecycle.volumes import Snapshot
 from lifecycle.workloads import Exit
 from storage.audit import Entry, append, moment
 from storage.database import Database
@@ -27,7 +28,7 @@ from storage.messages import LIVE, tell, want
 from storage.moments import stored
 from storage.operations import read_in
 from storage.purging import write_purged
-from storage.snapshots import write_set, write_verification
+from storage.snapshots import rewrite_members, write_set, write_verification
 from storage.tables import arrivals, audit, exits, operations, steps
 
 DONE = "done"
@@ -170,6 +171,12 @@ class DatabaseJournal:
         async with self._writing(operation) as page:
             if await write_set(page.connection, operation, snapshot_set):
                 await page.told("snapshot-set", to_plain(snapshot_set))
+
+    async def rebound(self, operation: Operation, found: Sequence[Snapshot]) -> None:
+        """The entry has what was recorded before, and what is now."""
+        async with self._writing(operation) as page:
+            if before := await rewrite_members(page.connection, operation.goal.chosen, found):
+                await page.told("set-rebound", {"set": operation.goal.chosen, "before": before, "now": tuple(found)})
 
     async def verified(self, operation: Operation, verification: Verification) -> None:
         """The entry has each member's verdict; the set has the newest that said something."""

@@ -1,7 +1,8 @@
 """The snapshot sets that were seen ready to restore from."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, Select, select, update
@@ -12,6 +13,7 @@ from lifecycle.operation import Operation
 from lifecycle.plain import canonical, from_plain, to_plain
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.verification import Verification
+from lifecycle.volumes import Snapshot
 from storage.database import Database
 from storage.moments import stored
 from storage.operations import operation_of
@@ -63,6 +65,27 @@ async def write_set(connection: AsyncConnection, operation: Operation, taken: Sn
         content=canonical(to_plain(taken)),
     )
     return bool((await connection.execute(statement.on_conflict_do_nothing())).rowcount)
+
+
+async def rewrite_members(
+    connection: AsyncConnection, identity: str, found: Sequence[Snapshot]
+) -> tuple[Snapshot, ...]:
+    """In the caller's transaction: other snapshots for the same data. What they were before; empty where all was so."""
+    own = snapshot_sets.c.operation == identity
+    recorded = (await connection.execute(select(snapshot_sets.c.content).where(own))).scalar_one()
+    taken = from_plain(SnapshotSet, json.loads(recorded))
+    now = {one.claim: one for one in found}
+    members = tuple(_stood_for(member, now.get(member.claim)) for member in taken.members)
+    before = tuple(old for old, new in zip(taken.members, members, strict=True) if old != new)
+    if before:
+        content = canonical(to_plain(replace(taken, members=members)))
+        await connection.execute(update(snapshot_sets).where(own).values(content=content))
+    return before
+
+
+def _stood_for(member: Snapshot, now: Snapshot | None) -> Snapshot:
+    """When it was cut, and how large it is, stays as it was seen then."""
+    return replace(member, uid=now.uid, content=now.content) if now else member
 
 
 async def write_verification(connection: AsyncConnection, found: Verification) -> None:

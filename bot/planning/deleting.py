@@ -32,7 +32,7 @@ async def _goal(change: Delete, known: Known, found: Found) -> Goal:
     goal = delete.goal(discovery, inventory, keeps_services=keeps)
     how = ended_how(found.last)
     goal = snapshot.as_far_as_possible(goal, discovery, inventory, known.settings.unsaved, how)
-    return replace(goal, keeps=known.settings.keep_volumes)
+    return await known.written_down(replace(goal, keeps=known.settings.keep_volumes))
 
 
 async def _doubts(known: Known) -> tuple[str, ...]:

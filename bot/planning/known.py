@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from bot.captures import require_copies
 from bot.planning.returning import Left, lost, missing_in_words
 from bot.settings import ClusterSettings
 from lifecycle import configuration
@@ -50,6 +51,20 @@ class Known:
         for one in operations:
             if one.goal.kubernetes not in ("", here):
                 raise OtherKubernetes(one)
+
+    async def require_rebinding(self) -> None:
+        if missing := await self.cluster.missing_rights_to_rebind():
+            raise MissingRights(
+                "The snapshots of this set are gone, and Kubernetes does not let the bot bind it anew. Missing: "
+                f"{', '.join(map(str, missing))}. Grant it (see deploy/rbac/captures.yaml), then try again."
+            )
+
+    async def written_down(self, goal: Goal) -> Goal:
+        """The goal with where its capture goes. Raises NoNamespace and MissingRights where it could not be copied."""
+        if self.settings.copy_to is None:
+            return goal
+        await require_copies(self.cluster, [self.settings.copy_to])
+        return replace(goal, copies=(self.settings.copy_to,), home=await self.cluster.home())
 
     async def found(self, left: Left | None = None) -> Found:
         """Raises Deleted or Removed where there is nothing because the bot took it away.

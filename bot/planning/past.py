@@ -1,8 +1,9 @@
-"""What a cluster's last operation says about how it is now."""
+"""What the records say about how a cluster is now, and what there is to bring it back from."""
 
 from lifecycle.model import Verb
 from lifecycle.operation import Operation, State
 from lifecycle.snapshots import Ending, ending
+from storage.memory import Memory
 
 
 def ended_so(last: Operation | None, *verbs: Verb) -> Operation | None:
@@ -17,3 +18,9 @@ def ended_how(last: Operation | None) -> Ending | None:
     if last.verb is Verb.SNAPSHOT and last.goal.cutting:
         return last.goal.cutting.before
     return ending(last.outcome.exits, last.outcome.unseen) if last.verb is Verb.STOP else None
+
+
+async def hint_at_sets(cluster: str, memory: Memory) -> str:
+    """What else there is to restore from."""
+    kept = await memory.sets.of(cluster)
+    return f"There is a snapshot set: `/tml restore {cluster} {kept[0].content.id}`." if kept else ""

@@ -3,12 +3,13 @@
 from contextlib import suppress
 from dataclasses import replace
 
+from bot.captures import picture_with_capture
 from bot.commands import Restore
 from bot.planning.known import Known
-from bot.planning.past import ended_how, ended_so
+from bot.planning.past import ended_how, ended_so, hint_at_sets
 from bot.planning.returning import left_of
 from lifecycle import configuration
-from lifecycle.decide import in_place, restore
+from lifecycle.decide import in_place, rebind, restore
 from lifecycle.decide.preflight import absent
 from lifecycle.errors import AlreadyRunning, NothingFound, NothingToRestore, NotUnderstood, Removed, Unsafe
 from lifecycle.model import Verb
@@ -29,7 +30,7 @@ async def _refuse_removed(change: Restore, known: Known) -> None:
     removal = await known.memory.operations.removed(known.name)
     if removal is None:
         return
-    if not change.of or (await left_of(removal, known.cluster)).is_written_down:
+    if not change.of or (await left_of(removal, known.cluster)).is_at_home:
         raise Removed(removal)
 
 
@@ -37,12 +38,12 @@ async def _from_kept_volumes(known: Known) -> Plan:
     removal = await known.memory.operations.last_removal(known.name)
     if removal is None:
         never = f"This bot never deleted anything of {known.name}: there is nothing to restore."
-        raise NothingToRestore(f"{never} {await _hint_at_sets(known)}".strip())
+        raise NothingToRestore(f"{never} {await hint_at_sets(known.name, known.memory)}".strip())
     try:
-        draft = restore.draft(removal)
-        return await _making(draft, await _looked_at(draft, known, removal), known)
+        draft, observed = await _looked_at(restore.draft(removal), removal, known)
+        return await _making(draft, observed, removal, known)
     except Unsafe as refusal:
-        raise Unsafe(f"{refusal}. {await _hint_at_sets(known)}".strip()) from None
+        raise Unsafe(f"{refusal}. {await hint_at_sets(known.name, known.memory)}".strip()) from None
 
 
 async def _from_set(identity: str, known: Known) -> Plan:
@@ -56,25 +57,50 @@ async def _from_set(identity: str, known: Known) -> Plan:
         if not absent(discovery, chosen.operation.goal.topology):
             return await _in_place(chosen, discovery, known)
     removal = await known.memory.operations.unreturned_removal(known.name)
-    draft = restore.draft(removal or chosen.operation, chosen.content, chosen.operation)
-    observed = await _looked_at(draft, known, chosen.operation, *([removal] if removal else []))
-    return await _making(restore.without_lost(draft, observed), observed, known)
+    source = removal or chosen.operation
+    draft = restore.draft(source, chosen.content, chosen.operation)
+    draft, observed = await _looked_at(draft, source, known, chosen.operation)
+    return await _making(restore.without_lost(draft, observed), observed, source, known)
 
 
-async def _looked_at(draft: Goal, known: Known, *kept_by: Operation) -> Observed:
-    """``kept_by`` are the operations that left what it takes."""
+async def _looked_at(draft: Goal, source: Operation, known: Known, *kept_by: Operation) -> tuple[Goal, Observed]:
+    """``kept_by`` are the operations that left what it takes besides ``source``.
+
+    Raises NoNamespace first: without it nothing can be granted either.
+    """
+    await known.cluster.home()
     await known.require_rights(Verb.RESTORE)
-    await known.require_same_kubernetes(*kept_by)
-    return await known.cluster.picture(draft)
+    await known.require_same_kubernetes(source, *kept_by)
+    return await picture_with_capture(known.cluster, draft, source.goal.copies)
 
 
-async def _making(draft: Goal, observed: Observed, known: Known) -> Plan:
-    """Make what is missing of the draft, in this picture of it."""
+async def _making(draft: Goal, observed: Observed, source: Operation, known: Known) -> Plan:
+    """Make what is missing of the draft, in this picture of it; ``source`` is whose capture says what that is."""
+    if not (observed.capture or source.goal.copies):
+        raise Unsafe(
+            f"the capture of {source.id} is not there, or not whole: nothing says how the cluster was. It was written "
+            f"to Secrets of {known.cluster.target.namespace} only: captures.copy_to named no other namespace then"
+        )
     try:
-        return plan_of_return(restore.goal(draft, observed), known.cluster.target, observed)
+        goal = restore.goal(draft, observed)
+        if rebind.lost(goal):
+            await known.require_rebinding()
+        return plan_of_return(goal, known.cluster.target, observed, await _told_of_home(goal, source, known))
     except AlreadyRunning as refusal:
         last = await known.memory.operations.latest_change(known.name)
         raise AlreadyRunning(f"{known.name} is {refusal}", ended_so(last, Verb.RESTORE)) from None
+
+
+async def _told_of_home(goal: Goal, source: Operation, known: Known) -> tuple[str, ...]:
+    """What people should know where the namespace is not the one that was captured."""
+    if not goal.copies:
+        return ()
+    namespace, uid = known.cluster.target.namespace, await known.cluster.home()
+    lead = f"namespace {namespace} has no capture of {source.id}"
+    if uid and source.goal.home and uid != source.goal.home:
+        lead = f"namespace {namespace} is a new one, made since {source.id}"
+    theirs = "Image pull secrets, service accounts and whatever else is not the cluster's own have to be there already"
+    return (f"{lead}: what is made comes from the copy in {', '.join(goal.copies)}. {theirs}",)
 
 
 async def _in_place(chosen: Kept, discovery: Discovery, known: Known) -> Plan:
@@ -85,14 +111,10 @@ async def _in_place(chosen: Kept, discovery: Discovery, known: Known) -> Plan:
     left, how = await known.memory.operations.half_restored(known.name), ended_how(last)
     unsaved = known.settings.unsaved
     goal = in_place.goal(discovery, inventory, chosen.content, chosen.operation, unsaved, left, how)
-    goal = replace(goal, keeps=known.settings.keep_volumes)
-    in_place.refuse_lost(goal, await known.cluster.picture(goal))
+    goal = await known.written_down(replace(goal, keeps=known.settings.keep_volumes))
+    goal = in_place.with_lost(goal, await known.cluster.picture(goal))
+    if rebind.lost(goal):
+        await known.require_rebinding()
     doubted = configuration.doubted(last, discovery.observed.claims)
     clones = configuration.doubted_clones(goal.clones, chosen.operation)
     return plan(replace(goal, mode=discovery.mode, doubted=(*doubted, *clones)), discovery)
-
-
-async def _hint_at_sets(known: Known) -> str:
-    """What else there is to restore from."""
-    kept = await known.memory.sets.of(known.name)
-    return f"There is a snapshot set: `/tml restore {known.name} {kept[0].content.id}`." if kept else ""

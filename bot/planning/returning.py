@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bot.captures import picture_with_capture
 from bot.commands import Start
 from lifecycle import configuration
 from lifecycle.decide import returning
 from lifecycle.model import Ref
 from lifecycle.observed import Observed
-from lifecycle.operation import Operation
+from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan, plan_of_return
 from lifecycle.ports import Cluster
 
@@ -21,6 +22,7 @@ class Left:
     """What is left of a cluster that ``removal`` took away, in the picture for its return."""
 
     removal: Operation
+    draft: Goal
     observed: Observed
 
     @property
@@ -32,9 +34,14 @@ class Left:
         """Whether the capture is there, and whole."""
         return bool(self.observed.capture)
 
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it is so in the cluster's own namespace: else that was emptied, or is another one by now."""
+        return self.is_written_down and not self.draft.copies
+
 
 async def left_of(removal: Operation, cluster: Cluster) -> Left:
-    return Left(removal, await cluster.picture(returning.draft(removal)))
+    return Left(removal, *await picture_with_capture(cluster, returning.draft(removal), removal.goal.copies))
 
 
 async def plan_of_returning(left: Left, cluster: Cluster, change: Start, last: Operation | None) -> Plan:
@@ -42,12 +49,12 @@ async def plan_of_returning(left: Left, cluster: Cluster, change: Start, last: O
 
     ``last`` is the cluster's newest operation.
     """
-    wanted = replace(returning.draft(left.removal), captured=left.observed.capture)
+    wanted = replace(left.draft, captured=left.observed.capture)
     differences = await cluster.differences(wanted, returning.present(left.removal, left.observed))
     owners = await cluster.owners([workload.ref for workload in wanted.topology])
     overwritten = differences if change.overwrites else ()
     goal = returning.goal(left.removal, left.observed, change.counts, owners, overwritten)
-    goal = replace(goal, doubted=configuration.doubted(last, left.observed.claims))
+    goal = replace(goal, copies=left.draft.copies, doubted=configuration.doubted(last, left.observed.claims))
     left_alone = () if change.overwrites else differences
     told = (f"{returning.told(one)}. It is left alone; `--overwrite` makes it so again" for one in left_alone)
     return plan_of_return(goal, cluster.target, left.observed, (*goal.absent, *told))

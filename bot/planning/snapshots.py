@@ -24,7 +24,7 @@ async def plan_of_snapshot(change: Snapshot, known: Known) -> Plan:
             f"{change.cluster} runs, so it makes a difference: say `snapshot {change.cluster} hot` or "
             f"`snapshot {change.cluster} cold`."
         )
-    return found.plan(goal)
+    return found.plan(await known.written_down(goal))
 
 
 async def plan_of_verification(change: Verify, known: Known) -> Plan:

@@ -8,7 +8,15 @@ from bot.planning.known import Known
 from bot.planning.past import ended_so
 from bot.planning.returning import Left, left_of, plan_of_returning
 from lifecycle.decide import restart, start
-from lifecycle.errors import AlreadyRunning, AlreadyStopped, ClusterError, NotUnderstood, Unsafe
+from lifecycle.errors import (
+    AlreadyRunning,
+    AlreadyStopped,
+    ClusterError,
+    MissingRights,
+    NoNamespace,
+    NotUnderstood,
+    Unsafe,
+)
 from lifecycle.model import Verb
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan
@@ -37,7 +45,7 @@ async def plan_of_start(change: Start, known: Known) -> Plan:
 
 async def plan_of_restart(change: Restart, known: Known) -> Plan:
     found = await known.found()
-    with suppress(ClusterError):  # what cannot be looked at keeps no restart away
+    with suppress(ClusterError, MissingRights, NoNamespace):  # what cannot be looked at keeps no restart away
         await refuse_half_removed(known)
     try:
         goal = restart.goal(found.discovery, change.component, downtime=change.downtime)

@@ -31,7 +31,7 @@ async def _scaling(change: Stop, known: Known, found: Found) -> Goal:
         return goal
     await known.require_rights(Verb.SNAPSHOT)
     inventory = await known.cluster.inventory(found.discovery)
-    return snapshot.on_the_way(goal, found.discovery, inventory, known.settings.unsaved)
+    return await known.written_down(snapshot.on_the_way(goal, found.discovery, inventory, known.settings.unsaved))
 
 
 async def _removing(change: Stop, known: Known, discovery: Discovery) -> Goal:
@@ -43,7 +43,8 @@ async def _removing(change: Stop, known: Known, discovery: Discovery) -> Goal:
     _refuse_set(change, known, discovery)
     remembered = await known.memory.operations.remembered_counts(known.name)
     keeps = known.settings.keep_services if change.keeps_services is None else change.keeps_services
-    return remove.goal(discovery, await known.cluster.parts(discovery), remembered, keeps_services=keeps)
+    goal = remove.goal(discovery, await known.cluster.parts(discovery), remembered, keeps_services=keeps)
+    return await known.written_down(goal)
 
 
 def _takes_set(change: Stop, known: Known) -> bool:

@@ -237,13 +237,18 @@ def status(cluster: str, seen: Status, link: str | None) -> Message:
     )
 
 
-def deleted(cluster: str, removal: Operation, left: Observed) -> Message:
-    """A cluster that is gone: what a restore would bring back, as it is seen now."""
+def deleted(cluster: str, removal: Operation, left: Observed, copies: Sequence[str] = ()) -> Message:
+    """A cluster that is gone: what a restore would bring back, as it is seen now.
+
+    ``copies`` are the namespaces from which the capture would be read, where its own does not have it.
+    """
     text = f"{cluster} is deleted"
     kept = [left.volume(volume.name) for volume in removal.goal.volumes]
     whole = bool(left.capture) and all(volume is not None and volume.is_retained for volume in kept)
     verdict = f":recycle: `/tml restore {escape(cluster)}` brings it back" if whole else ":x: *not restorable as it is*"
-    capture = ":white_check_mark: every object is written down" if left.capture else ":x: the capture is not whole"
+    where = f", in the copy in {listed([quoted(one) for one in copies])}" if copies else ""
+    written = f":white_check_mark: every object is written down{where}"
+    capture = written if left.capture else ":x: the capture is not whole"
     return message(
         text,
         [

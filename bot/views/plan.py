@@ -112,9 +112,8 @@ def ways_back(plan: Plan) -> list[str]:
     lines += snapshots.planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
     never = [claim for claim in plan.goal.claims if not claim.volume]
     lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]
-    lines.append(
-        "The objects are written down in Secrets of the namespace: whoever removes the namespace removes that way back."
-    )
+    if plan.goal.cutting is None:
+        lines += snapshots.written_down(plan.goal)
     return lines + lost_lines(plan.goal, losses.ways_back(plan.goal)) + _addresses(plan) + _staying(plan)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bot.views import claims
 from bot.views.blocks import Message, escape, message, paragraph, preformatted, quoted
+from bot.views.snapshots import written_down
 from bot.views.words import DOING, listed, mention, object_labels, when
 from lifecycle.decide.remove import REMOVING
 from lifecycle.model import Action, Kind, Ref, Verb
@@ -38,8 +39,8 @@ def fate(plan: Plan) -> list[str]:
     """Of a stop that removes."""
     goal = plan.goal
     return [
-        "*Comes back* with `/tml start`, as it is now: it is written down first, in Secrets of the namespace.",
-        "Whoever removes those Secrets, or the namespace, removes that way back.",
+        "*Comes back* with `/tml start`, as it is now: it is written down first.",
+        *written_down(goal),
         f"*Stays* {len(goal.claims)} claims and their volumes are not touched, and are seen Bound at the end.",
         *_staying(goal.staying),
         *(

@@ -29,7 +29,7 @@ def planned(goal: Goal) -> list[str]:
     if cutting is None:
         return []
     lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
-    return lines + unsaved_lines(cutting.unsaved) + _unflushed(cutting)
+    return lines + unsaved_lines(cutting.unsaved) + _unflushed(cutting) + written_down(goal)
 
 
 def _unflushed(cutting: Cutting) -> list[str]:
@@ -41,12 +41,23 @@ def _unflushed(cutting: Cutting) -> list[str]:
     return [f":information_source: *not flushed* before going down: {names}, because {why}"]
 
 
+def written_down(goal: Goal) -> list[str]:
+    """Where the objects are written down, and what is lost with the namespace."""
+    if goal.copies:
+        where = listed([quoted(one) for one in goal.copies])
+        return [f"*Written down* in Secrets of the namespace and, as a copy, of {where}: its loss leaves the way back."]
+    lost = "whoever removes the namespace removes the way back (`captures.copy_to`)"
+    return [f"*Written down* in Secrets of the namespace only: {lost}."]
+
+
 def cloned(goal: Goal) -> list[str]:
     """What a restore makes of the chosen set."""
     if not goal.clones:
         return []
     claims = listed([quoted(clone.claim) for clone in goal.clones])
     lines = [f"*From the set {escape(goal.chosen)}*: {claims}. What was written after it was cut is not in them."]
+    if anew := [quoted(clone.claim) for clone in goal.clones if clone.is_lost]:
+        lines.append(f"*Bound anew*, for their snapshots are gone and the data were kept: {listed(anew)}.")
     empty = {claim.name for claim in goal.claims} - {clone.claim for clone in goal.clones}
     empty -= {volume.claim for volume in goal.volumes}
     return lines + [f":warning: {quoted(claim)} comes back empty" for claim in sorted(empty)]

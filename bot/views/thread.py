@@ -135,6 +135,11 @@ def _snapshot_set(_operation: Operation, data: Any, _at: datetime) -> list[Block
     return paragraph(snapshots.told(from_plain(SnapshotSet, data)))
 
 
+def _set_rebound(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
+    claims = listed([quoted(one["claim"]) for one in data["now"]])
+    return [context(f":camera_with_flash: set {escape(data['set'])}: other snapshots stand for {claims} from here on")]
+
+
 def _verified(_operation: Operation, data: Any, _at: datetime) -> list[Block]:
     return verification.told(from_plain(Verification, data))
 
@@ -189,6 +194,7 @@ TELLERS: dict[str, Teller] = {
     "passed": _passed,
     "turned-back": _turned_back,
     "snapshot-set": _snapshot_set,
+    "set-rebound": _set_rebound,
     "verified": _verified,
     "exit": _exit,
     "cancelled": _cancelled,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bot.views.blocks import escape, quoted
 from lifecycle.decide.delete import CAPTURE
-from lifecycle.model import BOT, Person, Verb
+from lifecycle.model import BOT, Kind, Person, Ref, Verb
 from lifecycle.operation import Goal
 from lifecycle.snapshots import ref_of
 
@@ -61,6 +61,7 @@ ARRIVED = {
     "remove": "removed",
     "remove-claims": "removed",
     "up-again": "ready again",
+    "rebind": "bound anew",
     "make": "made",
     "bind": "bound as before",
     "clone": "made of its snapshot",
@@ -69,6 +70,7 @@ ARRIVED = {
     "clones": "made",
     "check": "passed",
     "clean": "gone",
+    "strays": "gone, the data stay",
     "release": "released: the data go with it",
     "forget": "gone, and the data with it",
     "give-up": "given up",
@@ -85,6 +87,7 @@ PHASES = {
     "remove": "objects removed",
     "remove-claims": "claims removed",
     "up-again": "components up again",
+    "rebind": "snapshots of the set bound anew",
     "make": "objects made",
     "bind": "claims bound to their old volumes, or made of the set",
     "clone": "claims made of the set",
@@ -93,6 +96,7 @@ PHASES = {
     "clones": "clones made",
     "check": "checks passed",
     "clean": "nothing of the test left",
+    "strays": "contents of before gone",
     "release": "snapshots' data released",
     "forget": "snapshots gone, with their data",
     "give-up": "kept volumes given up",
@@ -146,7 +150,8 @@ def _scratch_label(goal: Goal, name: str) -> str:
 
 def _claims_of_snapshots(goal: Goal) -> dict[str, str]:
     members = goal.cutting.members if goal.cutting else ()
-    return {str(ref_of(goal.mark, member.claim)): member.claim for member in members}
+    cut = {str(ref_of(goal.mark, member.claim)): member.claim for member in members}
+    return cut | {str(Ref(Kind.SNAPSHOT, one.snapshot)): one.claim for one in goal.clones if one.is_lost}
 
 
 def object_labels(goal: Goal, names: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Pure decisions, one file per verb, and which phases a verb consists of."""
 
-from lifecycle.decide import delete, in_place, reclaim, remove, restore, returning, snapshot, verify
+from lifecycle.decide import delete, in_place, rebind, reclaim, remove, restore, returning, snapshot, verify
 from lifecycle.decide.restart import ROLLING
 from lifecycle.decide.start import UP
 from lifecycle.decide.stop import DOWN, DOWN_AND_BACK
@@ -17,7 +17,7 @@ NAMES = tuple(
         for phase in (
             *(DOWN, UP, ROLLING, delete.CAPTURED, snapshot.CUT, snapshot.READY),
             *(delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED),
-            *(restore.MADE, restore.BOUND, restore.GIVEN_BACK, in_place.CLONED),
+            *(rebind.REBOUND, restore.MADE, restore.BOUND, restore.GIVEN_BACK, in_place.CLONED),
             remove.HELD,
             *(verify.CLONED, verify.CHECKED, verify.CLEANED),
             *reclaim.PHASES,
@@ -42,7 +42,7 @@ def phases_of(goal: Goal) -> tuple[Phase, ...]:
             saving = snapshot.phases_between(goal, can_turn_back=True) or (delete.CAPTURED,)
             return (DOWN_AND_BACK, *saving, delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED)
         case Verb.RESTORE:
-            return (restore.MADE, restore.BOUND, restore.UP, restore.GIVEN_BACK)
+            return restore.phases(goal)
         case Verb.RESTORE_IN_PLACE:
             return in_place.phases(goal)
         case Verb.REMOVE:

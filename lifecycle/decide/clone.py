@@ -5,7 +5,7 @@ from lifecycle.model import Action, Ref, Step
 from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation
 from lifecycle.snapshots import Clone, SnapshotSet
-from lifecycle.volumes import Claim
+from lifecycle.volumes import Claim, Snapshot
 from lifecycle.workloads import Workload
 
 
@@ -34,6 +34,7 @@ def _clone(taken: SnapshotSet, number: int, claim: Claim, owner: Workload) -> Cl
         access_modes=claim.access_modes,
         mode=member.mode,
         labels=owner.selector,
+        driver=member.driver,
     )
 
 
@@ -57,13 +58,18 @@ def lost_snapshots(goal: Goal, observed: Observed) -> str | None:
     """Without all of the set nothing may go: half a restore is two clusters in one."""
     for clone in goal.clones:
         seen = observed.snapshot(clone.snapshot)
-        if seen is None or seen.uid != clone.uid:
+        if seen is None or not is_meant(goal, clone, seen):
             return f"snapshot {clone.snapshot} of claim {clone.claim} is gone"
         if seen.handle != clone.handle:
             return f"snapshot {clone.snapshot} of claim {clone.claim} stands for other data now than when it was taken"
         if not seen.is_ready:
             return f"snapshot {clone.snapshot} of claim {clone.claim} is not ready: {seen.error or 'no reason given'}"
     return None
+
+
+def is_meant(goal: Goal, clone: Clone, seen: Snapshot) -> bool:
+    """Whether it is the recorded snapshot, or one of the set that a restore bound to the same data."""
+    return seen.made_by == goal.chosen if clone.is_lost else seen.uid == clone.uid
 
 
 def foreign_clones(goal: Goal, observed: Observed) -> list[Ref]:

@@ -83,12 +83,16 @@ def refuse_unkeepable(claims: Iterable[Claim], volumes: dict[str, Volume]) -> No
 
 def capture_steps(_goal: Goal, observed: Observed) -> list[Step]:
     """Write down every object that goes, as it is live."""
-    return [] if observed.capture else [Step(Action.CAPTURE, CAPTURE)]
+    return [] if is_written_down(observed) else [Step(Action.CAPTURE, CAPTURE)]
 
 
 def captured(_goal: Goal, observed: Observed, _ref: Ref) -> bool:
-    """Every piece of the capture was seen."""
-    return bool(observed.capture)
+    """Every piece of the capture was seen, wherever it has to be."""
+    return is_written_down(observed)
+
+
+def is_written_down(observed: Observed) -> bool:
+    return bool(observed.capture) and not observed.lacking
 
 
 def keep_steps(goal: Goal, observed: Observed) -> list[Step]:

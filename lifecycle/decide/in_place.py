@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from lifecycle.decide import clone, delete, snapshot, start, stop
+from lifecycle.decide import clone, delete, rebind, snapshot, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
 from lifecycle.model import Component, Verb
@@ -70,10 +70,15 @@ def is_missing(half_done: Operation, observed: Observed) -> bool:
     return any(observed.claim(one.claim) is None for one in half_done.goal.clones)
 
 
-def refuse_lost(goal: Goal, observed: Observed) -> None:
-    """``observed`` is the picture for the goal. Raises Unsafe where a snapshot of the set cannot be restored from."""
-    if lost := clone.lost_snapshots(goal, observed):
+def with_lost(goal: Goal, observed: Observed) -> Goal:
+    """The goal with what of the set has to be bound anew; ``observed`` is the picture for it.
+
+    Raises Unsafe where the set cannot be restored from.
+    """
+    made = rebind.with_lost(goal, observed)
+    if lost := rebind.lost_set(made, observed):
         raise Unsafe(f"{lost}, so {goal.chosen} cannot be restored")
+    return made
 
 
 def _refuse_others(clones: tuple[Clone, ...], discovery: Discovery) -> None:
@@ -120,4 +125,4 @@ EXCHANGING = frozenset({CLAIMS_REMOVED.name, CLONED.name, UP.name})
 def phases(goal: Goal) -> tuple[Phase, ...]:
     """Safety first: nothing goes before the set for safety is ready and every old volume was seen Retain."""
     saving = snapshot.phases_between(goal, can_turn_back=True) or (delete.CAPTURED,)
-    return (stop.DOWN_AND_BACK, *saving, KEPT, CLAIMS_REMOVED, CLONED, UP)
+    return (*rebind.phases(goal), stop.DOWN_AND_BACK, *saving, KEPT, CLAIMS_REMOVED, CLONED, UP)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from lifecycle.decide import strays
 from lifecycle.errors import NothingToPurge
 from lifecycle.model import Verb
 from lifecycle.observed import Observed
@@ -28,6 +29,8 @@ class SetRecord:
     """A restore test has failed on it."""
     kubernetes: str = ""
     """In which Kubernetes cluster it was taken; empty: not known."""
+    copies: tuple[str, ...] = ()
+    """The namespaces that its capture was copied to."""
 
     @property
     def claims(self) -> frozenset[str]:
@@ -57,6 +60,8 @@ class Stock:
 def draft(stock: Stock) -> Goal:
     """All that has to be looked at before anything is said about a purge."""
     ids = {*(one.id for one in stock.sets), *(one.id for one in stock.kept_by)}
+    copies = {where for one in stock.sets for where in one.copies}
+    copies |= {where for one in stock.kept_by for where in one.goal.copies}
     return Goal(
         verb=Verb.PURGE,
         topology=arranged(()),
@@ -71,6 +76,7 @@ def draft(stock: Stock) -> Goal:
             ),
             captures=tuple(sorted(ids)),
         ),
+        copies=tuple(sorted(copies)),
     )
 
 
@@ -255,7 +261,14 @@ def _doom(record: SetRecord, member: Snapshot, observed: Observed) -> Doomed:
     made = replace(made, snapshot_uid=seen.uid if seen else "")
     if content is None:
         return made
-    return replace(made, content=content.name, content_uid=content.uid, handle=content.handle, driver=content.driver)
+    return replace(
+        made,
+        content=content.name,
+        content_uid=content.uid,
+        handle=content.handle,
+        driver=content.driver,
+        strays=strays.beside(content, observed),
+    )
 
 
 def _content_of(record: SetRecord, member: Snapshot, seen: Snapshot | None, observed: Observed) -> Content | None:

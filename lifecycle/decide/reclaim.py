@@ -6,6 +6,7 @@ only while it is Released, still bears the mark of the operation that kept it, a
 
 from datetime import timedelta
 
+from lifecycle.decide import strays
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.decide.purge import RELEASED, in_use, is_claimed
 from lifecycle.model import Action, Kind, Ref, Step
@@ -185,11 +186,12 @@ def _unhindered(_goal: Goal, _observed: Observed) -> str | None:
     return None
 
 
+STRAYS_GONE = Phase("strays", strays.steps, strays.gone, lambda _: ENDING, strays.objects, endangered)
 RELEASED_CONTENTS = Phase("release", release_steps, released, lambda _: WRITING, contents_of, endangered)
 FORGOTTEN = Phase("forget", forget_steps, forgotten, lambda _: RECLAIMING, snapshots_of, endangered)
 GIVEN_UP = Phase("give-up", giving_up_steps, given_up, lambda _: RECLAIMING, volumes_of, wanted_again)
 DISCARDED = Phase("discard", discarding_steps, discarded, lambda _: ENDING, parts_of, _unhindered)
-PHASES = (RELEASED_CONTENTS, FORGOTTEN, GIVEN_UP, DISCARDED)
+PHASES = (STRAYS_GONE, RELEASED_CONTENTS, FORGOTTEN, GIVEN_UP, DISCARDED)
 
 
 def phases(goal: Goal) -> tuple[Phase, ...]:

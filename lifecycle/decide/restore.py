@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from lifecycle import configuration
-from lifecycle.decide import clone, start
+from lifecycle.decide import clone, rebind, start
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.errors import AlreadyRunning, Unsafe
 from lifecycle.model import Action, Ref, Step, Verb
@@ -58,17 +58,25 @@ def goal(wanted: Goal, observed: Observed) -> Goal:
     """
     if not observed.capture:
         raise Unsafe(f"the capture of {wanted.source} is not there, or not whole: nothing says how the cluster was")
+    wanted = _with_what_stayed(rebind.with_lost(wanted, observed), observed)
     if left := [one.ref for one in wanted.clones if _is_old(wanted, observed.claim(one.claim))]:
         raise Unsafe(
             f"{', '.join(map(str, left))} was not removed: restore the cluster as it was first, then the set in place"
         )
     if foreign := foreign_objects(wanted, observed):
         raise Unsafe(f"{foreign}. Look at it, and remove it if nobody needs it")
-    if lost := lost_volumes(wanted, observed) or clone.lost_snapshots(wanted, observed):
+    if lost := lost_volumes(wanted, observed) or rebind.lost_set(wanted, observed):
         raise Unsafe(f"{lost}: its data cannot be brought back so")
     if all(phase.reached(wanted, observed) for phase in (MADE, BOUND, UP, GIVEN_BACK)):
         raise AlreadyRunning(f"as {wanted.source} found it: nothing is missing")
     return replace(wanted, captured=observed.capture)
+
+
+def _with_what_stayed(wanted: Goal, observed: Observed) -> Goal:
+    """A copy of a capture has the parts, too, that a delete left in the namespace: with that they went."""
+    gone = tuple(one for one in wanted.staying if wanted.copies and observed.part(one.ref) is None)
+    staying = tuple(one for one in wanted.staying if one not in gone)
+    return replace(wanted, parts=(*wanted.parts, *gone), staying=staying)
 
 
 def _is_old(wanted: Goal, claim: Claim | None) -> bool:
@@ -233,3 +241,7 @@ GIVEN_BACK = Phase(
     lambda goal: tuple(volume.ref for volume in goal.volumes),
     unbound,
 )
+
+
+def phases(goal: Goal) -> tuple[Phase, ...]:
+    return (*rebind.phases(goal), MADE, BOUND, UP, GIVEN_BACK)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 from lifecycle import configuration
 from lifecycle.checks import Check, Checked
@@ -12,6 +13,7 @@ from lifecycle.kube import (
     discovery,
     fence,
     forwarding,
+    home,
     identity,
     inventory,
     likeness,
@@ -88,7 +90,7 @@ class KubeCluster:
 
     async def differences(self, goal: Goal, refs: Sequence[Ref]) -> tuple[Difference, ...]:
         """See the port."""
-        return await comparison.differences(self._door, self._namespace, goal, refs)
+        return await comparison.differences(self._door, self._namespace, self._captures, goal, refs)
 
     async def owners(self, refs: Sequence[Ref]) -> Mapping[Ref, tuple[Owner, ...]]:
         """See the port."""
@@ -114,6 +116,19 @@ class KubeCluster:
     async def missing_to_execute(self) -> tuple[Right, ...]:
         """See the port."""
         return await rights.missing(self._door, self._namespace, rights.CHECKING)
+
+    async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
+        """See the port."""
+        await together(home.uid_of(self._door, replace(self.target, namespace=one)) for one in namespaces)
+        return await rights.missing_elsewhere(self._door, namespaces)
+
+    async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
+        """See the port."""
+        return await rights.missing(self._door, self._namespace, rights.REBINDING)
+
+    async def home(self) -> str:
+        """See the port."""
+        return await home.uid_of(self._door, self.target)
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """See the port; raises Forbidden and Retryable too."""

@@ -10,7 +10,7 @@ from typing import Any
 from lifecycle.errors import Gone
 from lifecycle.kube import paths, read
 from lifecycle.kube.answers import Json
-from lifecycle.kube.capture import read_back
+from lifecycle.kube.capture import Reader
 from lifecycle.kube.copies import NOT_OF_A_SERVICE
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
@@ -43,11 +43,13 @@ MUTABLE_OF_A_SET = frozenset(
 """Everything else in a StatefulSet's spec stays as it was made (API server, measured on 1.36)."""
 
 
-async def differences(door: Door, namespace: str, goal: Goal, refs: Sequence[Ref]) -> tuple[Difference, ...]:
+async def differences(
+    door: Door, namespace: str, captures: Reader, goal: Goal, refs: Sequence[Ref]
+) -> tuple[Difference, ...]:
     """See the port."""
     if not refs:
         return ()
-    captured = await read_back(door, namespace, goal.source, goal.captured)
+    captured = await captures.read(goal.source, goal.captured, goal.copies)
     known = [ref for ref in refs if ref in captured]
     found = await together(_live(door, namespace, ref) for ref in known)
     compared = (difference(ref, captured[ref], live) for ref, live in zip(known, found, strict=True) if live)

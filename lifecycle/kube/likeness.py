@@ -23,13 +23,13 @@ async def likenesses(
     found = dict(_of(taken, live))
     if all(claim.name in found for claim in taken.goal.claims):
         return found
-    return {**dict(_of(taken, await _captured(captures, taken.id, captured))), **found}
+    return {**dict(_of(taken, await _captured(captures, taken, captured))), **found}
 
 
-async def _captured(captures: Reader, operation: str, sha256: str) -> Mapping[Ref, Json]:
+async def _captured(captures: Reader, taken: Operation, sha256: str) -> Mapping[Ref, Json]:
     """Nothing where it is not there, or not what was written: then nothing is known of it."""
     try:
-        return await captures.read(operation, sha256)
+        return await captures.read(taken.id, sha256, taken.goal.copies)
     except Invalid:
         return {}
 

@@ -1,7 +1,9 @@
 """A picture of a goal's objects, out of everything that was listed."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from lifecycle.kube import paths, purging, read, scratch
 from lifecycle.kube.answers import Json
@@ -9,15 +11,19 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.kube.parts import bare, parts
 from lifecycle.kube.paths import CONFIDENTIAL, PICTURED, PICTURED_WIDELY, SNAPSHOTTED, Resource
-from lifecycle.kube.pieces import whole
+from lifecycle.kube.pieces import Shelf
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import by_name, snapshot
 from lifecycle.kube.volumes import volume
 from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
+from lifecycle.retention import Purging
 from lifecycle.snapshots import name_of
 from lifecycle.volumes import Content, Snapshot, Volume
 from lifecycle.workloads import Exit
+
+Copied = Mapping[Shelf, Iterable[Json]]
+"""The pieces of captures on each shelf, by their metadata."""
 
 
 def resources_of(goal: Goal) -> tuple[Resource, ...]:
@@ -30,7 +36,14 @@ def resources_of(goal: Goal) -> tuple[Resource, ...]:
     return (*PICTURED_WIDELY, *volumes, *(SNAPSHOTTED if _names_of_set(goal) else ()))
 
 
-def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tuple[Exit, ...] = ()) -> Observed:
+def copies_of(goal: Goal, namespace: str) -> tuple[Shelf, ...]:
+    """Where copies of captures have to be known for it."""
+    return tuple(Shelf(where, namespace) for where in goal.copies) if goal.is_wide and not goal.verifying else ()
+
+
+def observed(
+    goal: Goal, namespace: str, lists: Lists, at: datetime, copied: Copied, exits: tuple[Exit, ...] = ()
+) -> Observed:
     """Of what removes, makes or captures also the volumes, parts, capture and snapshots that the goal names."""
     seen = read.observed(goal.topology, lists, at, exits)
     if goal.verifying:
@@ -39,13 +52,17 @@ def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tupl
         return seen
     if goal.purging is not None:
         seen = replace(seen, claims=purging.claims(goal.volumes, lists[Resource.CLAIMS]))
+    shelves = {Shelf(namespace, namespace): lists[Resource.SECRETS], **copied}
+    whole = {shelf.namespace: shelf.whole(found, goal.source or goal.mark) for shelf, found in shelves.items()}
+    capture = next(filter(None, whole.values()), "")
     return replace(
         seen,
         volumes=_volumes(goal, namespace, lists),
         snapshots=_snapshots(goal, lists),
         contents=_contents(goal, namespace, lists),
-        parts=_parts(goal, lists),
-        capture=whole(lists[Resource.SECRETS], goal.source or goal.mark),
+        parts=_pieces(goal.purging, shelves) if goal.purging else _parts(goal, lists),
+        capture=capture,
+        lacking=tuple(where for where, sha256 in whole.items() if sha256 != capture),
     )
 
 
@@ -58,16 +75,23 @@ def _names_of_set(goal: Goal) -> frozenset[str]:
     return purging.named_of(goal.purging) | {*taken, *(clone.snapshot for clone in goal.clones)}
 
 
+def _pieces(goal: Purging, shelves: Copied) -> tuple[Part, ...]:
+    found = (part for shelf, secrets in shelves.items() for part in purging.pieces_of(goal, shelf, secrets))
+    return tuple(sorted(found, key=lambda part: part.ref))
+
+
 def _parts(goal: Goal, lists: Lists) -> tuple[Part, ...]:
-    if goal.purging is not None:
-        return purging.pieces_of(goal.purging, lists[Resource.SECRETS])
     return parts((part.ref for part in (*goal.parts, *goal.staying)), lists)
 
 
 def _contents(goal: Goal, namespace: str, lists: Lists) -> tuple[Content, ...]:
-    if goal.purging is None or not _names_of_set(goal):
+    if not _names_of_set(goal):
         return ()
-    return purging.contents(goal.purging, namespace, lists[Resource.SNAPSHOT_CONTENTS])
+    if goal.purging:
+        return purging.contents(goal.purging, namespace, lists[Resource.SNAPSHOT_CONTENTS])
+    handles = {one.handle for one in goal.clones}
+    found = (purging.content(one, namespace) for one in lists[Resource.SNAPSHOT_CONTENTS])
+    return tuple(sorted((one for one in found if one.handle in handles), key=lambda one: one.name))
 
 
 def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:
@@ -90,14 +114,19 @@ def kept_of(resource: Resource, found: Json) -> Json:
     return bare(found) if resource in CONFIDENTIAL else found
 
 
-async def listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
+async def listed(
+    door: Door, namespace: str, resource: Resource, params: Mapping[str, str] = MappingProxyType({})
+) -> list[Json]:
     """All there is of it, in the form in which it may be kept."""
-    answer = await door.get(paths.all_of(resource, namespace), accept=resource.listed_as)
+    answer = await door.get(paths.all_of(resource, namespace), params, accept=resource.listed_as)
     return [kept_of(resource, one) for one in answer.get("items") or []]
 
 
 async def take(door: Door, namespace: str, goal: Goal, at: datetime) -> Observed:
     """One picture, from one list of each kind."""
-    resources = resources_of(goal)
-    found = await together(listed(door, namespace, resource) for resource in resources)
-    return observed(goal, namespace, dict(zip(resources, found, strict=True)), at)
+    resources, shelves = resources_of(goal), copies_of(goal, namespace)
+    own = [listed(door, namespace, resource) for resource in resources]
+    copied = [listed(door, shelf.namespace, Resource.SECRETS, shelf.asked()) for shelf in shelves]
+    found = await together([*own, *copied])
+    lists = dict(zip(resources, found[: len(resources)], strict=True))
+    return observed(goal, namespace, lists, at, dict(zip(shelves, found[len(resources) :], strict=True)))

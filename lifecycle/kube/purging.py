@@ -6,11 +6,12 @@ Each is a JSON Patch of, or a delete at, the version that was just read, so that
 from collections.abc import Iterable
 
 from lifecycle.errors import Conflict, Gone, Invalid
-from lifecycle.kube import paths, pieces, read, volumes
+from lifecycle.kube import paths, read, volumes
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.patch import ANNOTATIONS, Patch, as_read, entry, removal, setting, test
 from lifecycle.kube.paths import Resource
+from lifecycle.kube.pieces import Shelf
 from lifecycle.kube.read import KEPT_BY, POLICY_BEFORE
 from lifecycle.kube.snapshots import POLICY as DELETION_POLICY
 from lifecycle.model import Kind, Ref, Step
@@ -32,10 +33,16 @@ def content(found: Json, namespace: str) -> Content:
         policy=str(spec.get("deletionPolicy", "")),
         snapshot=str(named.get("name", "")) if is_ours else "",
         snapshot_uid=str(named.get("uid") or "") if is_ours else "",
-        handle=str(read.status_of(found).get("snapshotHandle", "")),
+        handle=_handle(found),
         driver=str(spec.get("driver", "")),
         deleting=read.is_deleting(found),
     )
+
+
+def _handle(found: Json) -> str:
+    """Of one that was made for data that were there, from the beginning."""
+    source = read.spec_of(found).get("source") or {}
+    return str(read.status_of(found).get("snapshotHandle") or source.get("snapshotHandle") or "")
 
 
 def contents(purging: Purging, namespace: str, found: Iterable[Json]) -> tuple[Content, ...]:
@@ -58,15 +65,15 @@ def claims(wanted: Iterable[Volume], found: Iterable[Json]) -> tuple[Claim, ...]
     return tuple(one for one in seen if one.name in names or one.volume in behind)
 
 
-def pieces_of(purging: Purging, secrets: Iterable[Json]) -> tuple[Part, ...]:
-    """The Secrets of the captures; ``made_by`` is the operation that took it."""
-    found = [
-        Part(Ref(Kind.SECRET, read.name_of(one)), read.uid_of(one), operation)
+def pieces_of(purging: Purging, shelf: Shelf, secrets: Iterable[Json]) -> list[Part]:
+    """The Secrets of the captures on one shelf; ``made_by`` is the operation that took it."""
+    where = shelf.namespace if shelf.marks else ""
+    return [
+        Part(Ref(Kind.SECRET, read.name_of(one)), read.uid_of(one), operation, namespace=where)
         for one in secrets
         for operation in purging.captures
-        if pieces.is_of(one, operation)
+        if shelf.is_of(one, operation)
     ]
-    return tuple(sorted(found, key=lambda part: part.ref))
 
 
 def doomed(purging: Purging | None, ref: Ref) -> Doomed:
@@ -125,9 +132,7 @@ async def require_only_content(door: Door, one: Doomed) -> None:
     """Raises Invalid where another content names the same bytes: they would go with this one."""
     answer = await door.get(paths.all_of(Resource.SNAPSHOT_CONTENTS, ""))
     for found in answer.get("items") or []:
-        source = read.spec_of(found).get("source") or {}
-        handle = read.status_of(found).get("snapshotHandle") or source.get("snapshotHandle")
-        is_same = one.handle and (handle, read.spec_of(found).get("driver")) == (one.handle, one.driver)
+        is_same = one.handle and (_handle(found), read.spec_of(found).get("driver")) == (one.handle, one.driver)
         if is_same and read.uid_of(found) != one.content_uid:
             raise Invalid(f"volumesnapshotcontent/{read.name_of(found)} is of the same bytes as {one.content}")
 
@@ -140,6 +145,17 @@ async def require_only_volume(door: Door, namespace: str, frozen: Volume) -> Non
         is_same = frozen.handle and (seen.handle, seen.driver) == (frozen.handle, frozen.driver)
         if is_same and seen.uid != frozen.uid:
             raise Invalid(f"{seen.ref} is of the same bytes as {frozen.ref}")
+
+
+def is_stray(purging: Purging | None, ref: Ref) -> bool:
+    """Whether it is a content that its snapshot left behind, of data that another one stands for by now."""
+    return any(ref == stray.ref for one in (purging.doomed if purging else ()) for stray in one.strays)
+
+
+def require_harmless(found: Json) -> None:
+    """Raises Conflict where the bytes would go with it."""
+    if read.spec_of(found).get("deletionPolicy") != Volume.RETAIN:
+        raise Conflict(f"volumesnapshotcontent/{read.name_of(found)} would take its bytes along")
 
 
 def release(step: Step, found: Json) -> Patch:

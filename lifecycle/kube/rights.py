@@ -1,6 +1,7 @@
 """What Kubernetes would refuse, asked before anything is changed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lifecycle.kube import paths
 from lifecycle.kube.answers import Json
@@ -124,6 +125,15 @@ PURGING = (
 )
 """A kept volume is patched and never deleted: its reclaim policy of before decides what becomes of it."""
 
+COPYING = _rights("", ["secrets"], ["get", "list", "watch", "create", "delete"])
+"""In a namespace that captures are copied to, whatever is done with them there."""
+
+REBINDING = _rights("snapshot.storage.k8s.io", ["volumesnapshots", "volumesnapshotcontents"], ["create"])
+"""For a restore from a set whose snapshots are gone. Whoever may create a content may read all of the driver's."""
+
+FINDING = _rights("", ["namespaces"], ["get"])
+"""Asked for where a namespace may have been deleted; nothing is refused without it."""
+
 CLUSTER_WIDE = frozenset({"namespaces", "persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
 """Resources that are in no namespace."""
 
@@ -143,6 +153,14 @@ _WIDER = {
 def for_verb(verb: Verb) -> tuple[Right, ...]:
     """Everything that the verb needs, from its plan to its diagnosis."""
     return _WIDER.get(verb, NEEDED)
+
+
+async def missing_elsewhere(door: Door, namespaces: Sequence[str]) -> tuple[Right, ...]:
+    """What is missing in the namespaces that captures are copied to."""
+    found = await together(missing(door, one, COPYING) for one in namespaces)
+    return tuple(
+        replace(right, namespace=one) for one, rights in zip(namespaces, found, strict=True) for right in rights
+    )
 
 
 async def missing(door: Door, namespace: str, rights: Sequence[Right]) -> tuple[Right, ...]:

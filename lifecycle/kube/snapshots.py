@@ -15,7 +15,7 @@ from lifecycle.kube.read import EPOCH, MADE_BY, OPERATION
 from lifecycle.model import Step
 from lifecycle.operation import Operation
 from lifecycle.quantity import in_bytes
-from lifecycle.snapshots import Member, name_of
+from lifecycle.snapshots import Clone, Member, name_of
 from lifecycle.volumes import Snapshot, SnapshotClass, Volume
 
 GROUP = "snapshot.storage.k8s.io"
@@ -95,16 +95,49 @@ def body(member: Member, operation: Operation) -> Json:
     return {
         "apiVersion": API,
         "kind": "VolumeSnapshot",
-        "metadata": {
-            "name": name_of(operation.id, member.claim),
-            "labels": {SET: operation.id},
-            "annotations": {MADE_BY: operation.id, OPERATION: operation.id, EPOCH: str(operation.epoch)},
-        },
+        "metadata": _marked(name_of(operation.id, member.claim), operation.id, operation),
         "spec": {
             "volumeSnapshotClassName": member.snapshot_class,
             "source": {"persistentVolumeClaimName": member.claim},
         },
     }
+
+
+def content_again(one: Clone, name: str, operation: Operation, namespace: str) -> Json:
+    """A content for the recorded data, for the snapshot of the recorded name, which it outlives."""
+    return {
+        "apiVersion": API,
+        "kind": "VolumeSnapshotContent",
+        "metadata": _marked(name, operation.goal.chosen, operation),
+        "spec": {
+            "deletionPolicy": Volume.RETAIN,
+            "driver": one.driver,
+            "source": {"snapshotHandle": one.handle},
+            **({"sourceVolumeMode": one.mode} if one.mode else {}),
+            "volumeSnapshotRef": {
+                "apiVersion": API,
+                "kind": "VolumeSnapshot",
+                "namespace": namespace,
+                "name": one.snapshot,
+            },
+        },
+    }
+
+
+def again(one: Clone, content: str, operation: Operation) -> Json:
+    """The VolumeSnapshot for it."""
+    return {
+        "apiVersion": API,
+        "kind": "VolumeSnapshot",
+        "metadata": _marked(one.snapshot, operation.goal.chosen, operation),
+        "spec": {"source": {"volumeSnapshotContentName": content}},
+    }
+
+
+def _marked(name: str, made_by: str, operation: Operation) -> Json:
+    """``made_by`` is the operation of the set that it is of."""
+    notes = {MADE_BY: made_by, OPERATION: operation.id, EPOCH: str(operation.epoch)}
+    return {"name": name, "labels": {SET: made_by}, "annotations": notes}
 
 
 def require_ours(found: Json, member: Member, operation: Operation) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from lifecycle.decide import rebind
 from lifecycle.errors import Conflict, Gone, Invalid
 from lifecycle.kube import copies, flushing, overwriting, patch, paths, purging, read, snapshots, volumes
 from lifecycle.kube.answers import Accept, Json
@@ -37,7 +38,13 @@ class Doing:
 
     @property
     def path(self) -> str:
-        return paths.of(self.step.ref, self.namespace)
+        return paths.of(self.step.ref, self._where)
+
+    @property
+    def _where(self) -> str:
+        """Pieces of captures that a purge removes may lie in another namespace."""
+        part = next((one for one in self.goal.parts if one.ref == self.step.ref), None)
+        return (part.namespace if part else "") or self.namespace
 
     async def do(self) -> str:
         require(self.lease)
@@ -171,7 +178,9 @@ class Doing:
     async def _refuse_removal(self, found: Json) -> None:
         """Raises Conflict where another executor has it, or where it is not as it was decided upon."""
         ref, epoch = self.step.ref, read.epoch_of(found)
-        if ref.kind in (Kind.SNAPSHOT, Kind.CONTENT):
+        if purging.is_stray(self.goal.purging, ref):
+            purging.require_harmless(found)
+        elif ref.kind in (Kind.SNAPSHOT, Kind.CONTENT):
             await self._require_forgettable()
         if ref.kind in (*WORKLOADS, Kind.CLAIM) and epoch != self.operation.epoch:
             raise Conflict(f"{ref} bears epoch {epoch}, ours is {self.operation.epoch}")
@@ -202,13 +211,29 @@ class Doing:
 
     async def make(self) -> str:
         """As it was captured, or of the chosen set. A name that is taken means done only where this restore made it."""
+        if self.step.ref.kind in (Kind.CONTENT, Kind.SNAPSHOT):
+            return await self._create(self._rebound(), self.goal.chosen)
         clone = self.goal.clone(self.step.ref.name) if self.step.ref.kind is Kind.CLAIM else None
         if clone:
             return await self._create(copies.cloned(clone, self.operation), self.goal.cloned_by)
-        captured = await self.captures.read(self.goal.source, self.goal.captured)
+        body = copies.copy(self.step.ref, await self._captured(), self.operation)
+        return await self._create(body, self.goal.source)
+
+    def _rebound(self) -> Json:
+        """A content, or a snapshot on it, for a member of the chosen set."""
+        lost = rebind.clone_of(self.goal, self.step.ref)
+        if lost is None:
+            raise Invalid(f"{self.step.ref} is of no member of {self.goal.chosen}")
+        content = rebind.content_of(self.goal, lost)
+        if self.step.ref == content:
+            return snapshots.content_again(lost, content.name, self.operation, self.namespace)
+        return snapshots.again(lost, content.name, self.operation)
+
+    async def _captured(self) -> Json:
+        captured = await self.captures.read(self.goal.source, self.goal.captured, self.goal.copies)
         if self.step.ref not in captured:
             raise Invalid(f"{self.step.ref} is not in the capture of {self.goal.source}")
-        return await self._create(copies.copy(self.step.ref, captured[self.step.ref], self.operation), self.goal.source)
+        return captured[self.step.ref]
 
     async def _create(self, body: Json, mark: str) -> str:
         require(self.lease)
@@ -225,13 +250,10 @@ class Doing:
 
     async def overwrite(self) -> str:
         """As it was captured, in place: of the version that was just read, and of no later one."""
-        captured = await self.captures.read(self.goal.source, self.goal.captured)
+        wanted = copies.copy(self.step.ref, await self._captured(), self.operation)
         found = await self.door.get(self.path)
         if read.uid_of(found) != self.step.uid:
             raise Conflict(f"{self.step.ref} is another object by now")
-        if self.step.ref not in captured:
-            raise Invalid(f"{self.step.ref} is not in the capture of {self.goal.source}")
-        wanted = copies.copy(self.step.ref, captured[self.step.ref], self.operation)
         return await self._patch(overwriting.overwrite(self.step, found, wanted, self.operation))
 
     @property

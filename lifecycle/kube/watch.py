@@ -1,7 +1,7 @@
 """A running picture: one list and then watches for each kind, put together only when every kind is known."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +10,7 @@ from lifecycle.kube import paths, read
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door, backoff
 from lifecycle.kube.paths import Resource
-from lifecycle.kube.picture import kept_of, observed, resources_of
+from lifecycle.kube.picture import copies_of, kept_of, observed, resources_of
 from lifecycle.model import DATABASES
 from lifecycle.observed import Observed
 from lifecycle.operation import Goal
@@ -29,6 +29,9 @@ class Mirror:
     """One kind as it is known here; ``version`` is what a watch continues from, ``known`` False until it is listed."""
 
     resource: Resource
+    namespace: str
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """Parameters that say which of its objects are meant; without any all are."""
     objects: dict[str, Json] = field(default_factory=dict)
     version: str = ""
     known: bool = False
@@ -74,16 +77,22 @@ class Pictures:
         self._goal = goal
         self._clock = clock
         self._seconds = watch_seconds
-        self._mirrors = {resource: Mirror(resource) for resource in resources_of(goal)}
+        self._mirrors = {resource: Mirror(resource, namespace) for resource in resources_of(goal)}
+        self._copies = {
+            shelf: Mirror(Resource.SECRETS, shelf.namespace, shelf.asked()) for shelf in copies_of(goal, namespace)
+        }
         self._witness = Witness(goal.topology)
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._last: Observed | None = None
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._follow(mirror)) for mirror in self._mirrors.values()]
+        self._tasks = [asyncio.create_task(self._follow(mirror)) for mirror in self._all()]
         for task in self._tasks:
             task.add_done_callback(lambda _: self._changed.set())
+
+    def _all(self) -> list[Mirror]:
+        return [*self._mirrors.values(), *self._copies.values()]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -113,10 +122,11 @@ class Pictures:
         for task in self._tasks:
             if task.done():
                 task.result()
-        if not all(mirror.known for mirror in self._mirrors.values()):
+        if not all(mirror.known for mirror in self._all()):
             return None
         lists = {resource: mirror.objects.values() for resource, mirror in self._mirrors.items()}
-        return observed(self._goal, self._namespace, lists, self._clock.now(), self._witness.exits)
+        copied = {shelf: mirror.objects.values() for shelf, mirror in self._copies.items()}
+        return observed(self._goal, self._namespace, lists, self._clock.now(), copied, self._witness.exits)
 
     async def _follow(self, mirror: Mirror) -> None:
         """For ever: list, then watch after watch; an error makes the kind unknown until it is listed again."""
@@ -139,8 +149,8 @@ class Pictures:
             await asyncio.sleep(max(at_least, backoff(failures - 1, self._door.jitter(), longest=5)))
 
     async def _list(self, mirror: Mirror) -> None:
-        path = paths.all_of(mirror.resource, self._namespace)
-        mirror.fill(await self._door.get_once(path, accept=mirror.resource.listed_as))
+        path = paths.all_of(mirror.resource, mirror.namespace)
+        mirror.fill(await self._door.get_once(path, mirror.asked, accept=mirror.resource.listed_as))
         for found in mirror.objects.values():
             self._note(mirror.resource, found, is_gone=False)
         self._changed.set()
@@ -150,12 +160,13 @@ class Pictures:
         loop = asyncio.get_running_loop()
         begun, told = loop.time(), False
         params = {
+            **mirror.asked,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": mirror.version,
             "timeoutSeconds": f"{self._seconds:g}",
         }
-        path = paths.all_of(mirror.resource, self._namespace)
+        path = paths.all_of(mirror.resource, mirror.namespace)
         silence = self._seconds + max(LEAST_OVERTIME, self._seconds * OVERTIME)
         accept = mirror.resource.watched_as
         async with aclosing(self._door.follow(path, params, silence=silence, accept=accept)) as events:

@@ -130,6 +130,7 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         "cluster prod: delete and restore: granted",
         "cluster prod: purge: granted",
         "cluster prod: flush before a cold snapshot: granted",
+        "cluster prod: captures: not copied (captures.copy_to): who deletes the namespace deletes the way back",
         f"cluster staging: ok, 6 workloads in sandbox/{tml.STAGING_NAMESPACE}",
         "cluster staging: stop --remove: granted",
         "cluster staging: snapshots: granted",
@@ -137,6 +138,7 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         "cluster staging: delete and restore: granted",
         "cluster staging: purge: granted",
         "cluster staging: flush before a cold snapshot: granted",
+        "cluster staging: captures: not copied (captures.copy_to): who deletes the namespace deletes the way back",
     ]
     assert not shell.box.kubernetes.writes
     assert not shell.box.slack.sockets.open
@@ -169,6 +171,23 @@ async def test_check_tells_that_nothing_is_flushed_without_its_rights_which_is_n
     assert code == 0
     told = "flush before a cold snapshot: not granted (get pods/exec, create pods/exec), see deploy/rbac/check.yaml"
     assert [line for line in lines if "flush" in line] == [f"cluster {name}: {told}" for name in ("prod", "staging")]
+
+
+async def test_check_tells_of_copies_where_they_are_configured_and_what_they_lack(shell: Shell) -> None:
+    shell.rewrites("channel: C0PROD\n", "channel: C0PROD\n    captures: {copy_to: tml-captures}\n")
+    shell.restricts(OPERATING)
+    code, lines = await shell.checks()
+    assert code == 0
+    copied, anew, without = [line for line in lines if "captures" in line.split(":")[1]]
+    where = "cluster prod: captures, copied to tml-captures"
+    assert copied.startswith(f"{where}: not granted (get secrets in tml-captures, list secrets in tml-captures, ")
+    assert anew.startswith("cluster prod: captures, sets bound anew: not granted (create volumesnapshots ")
+    assert copied.endswith("see deploy/rbac/captures.yaml")
+    assert without.startswith("cluster staging: captures: not copied")
+    finding = Role(("",), ("namespaces",), ("get",))
+    shell.restricts((*OPERATING, finding))
+    _, lines = await shell.checks()
+    assert [line for line in lines if "There is no namespace tml-captures" in line]
 
 
 async def test_check_names_the_rights_that_a_configured_check_lacks(shell: Shell) -> None:

@@ -130,6 +130,11 @@ def test_a_stop_scales_unless_the_cluster_says_that_it_removes(tmp_path: Path) -
     assert load(tmp_path, cluster(stop_mode="remove")).clusters["dev"].stop_mode == "remove"
 
 
+def test_captures_stay_in_their_namespace_unless_another_one_is_named(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL).clusters["dev"].copy_to is None
+    assert load(tmp_path, cluster(captures="{copy_to: elsewhere}")).clusters["dev"].copy_to == "elsewhere"
+
+
 def test_what_a_delete_leaves_is_read(tmp_path: Path) -> None:
     assert not load(tmp_path, WHOLE).clusters["prod"].keep_services
     assert not load(tmp_path, SMALL).clusters["dev"].keep_services
@@ -355,6 +360,16 @@ PROBLEMS = [
     (
         cluster(snapshots="{verify_evry: 7d}"),
         "6: clusters.dev.snapshots.verify_evry: unknown key, did you mean verify_every?",
+        cluster(captures="{copy_to: tml}"),
+        "6: clusters.dev.captures: copy_to: expected another namespace than the cluster's own, whose loss it is for",
+    ),
+    (
+        cluster(captures="{copy_to: Not_A_Name}"),
+        "6: clusters.dev.captures.copy_to: expected a namespace's name, got 'Not_A_Name'",
+    ),
+    (
+        cluster(captures="{copyto: elsewhere}"),
+        "6: clusters.dev.captures.copyto: unknown key, did you mean copy_to?",
     ),
     (cluster(stop_mode="gone"), "6: clusters.dev.stop_mode: expected scale or remove, got 'gone'"),
     (

@@ -19,6 +19,10 @@ SNAPSHOTTING, VERIFYING, DELETING, PURGING = "snapshot.yaml", "verify.yaml", "de
 """What snapshots need beyond the first, what a test and a delete need then, and what a purge needs after a delete's."""
 EXECUTING = "check.yaml"
 """What a flush before a cold snapshot needs, where nosql is to be flushed."""
+COPYING = "captures.yaml"
+"""What it takes besides to copy captures, and to bind a set anew."""
+COPIED_TO = "tml-captures"
+"""As that file calls the namespace."""
 NAME = "tml-bot"
 """The service account, as they call it."""
 
@@ -52,6 +56,11 @@ async def account(client: Client, namespace: str) -> Access:
     return client.access.as_user(answer.body["status"]["token"])
 
 
+def copies_of(namespace: str) -> str:
+    """The namespace that captures of the cluster there are copied to."""
+    return f"{namespace}-copies"
+
+
 def user_of(namespace: str) -> str:
     """What the API server calls that account."""
     return f"system:serviceaccount:{namespace}:{NAME}"
@@ -65,11 +74,15 @@ async def grant(client: Client, namespace: str, rules: list[Json]) -> None:
 
 
 async def grant_documented(client: Client, namespace: str, *names: str) -> list[str]:
-    """Create what these files have, for this namespace and its account; the paths of what is in no namespace."""
+    """Create what these files have, for this namespace and its account; the paths of what is in no namespace.
+
+    What is there already, of an earlier namespace of this name, is left as it is.
+    """
     outside = []
     for made in documents(*names):
         path, body = _meant(made, namespace)
-        await client.create(path, body)
+        answer = await client.ask("POST", path, body)
+        assert answer.status in (201, 409), answer.text
         if "namespace" not in body["metadata"]:
             outside.append(f"{path}/{body['metadata']['name']}")
     return outside
@@ -82,8 +95,8 @@ def _meant(found: Json, namespace: str) -> tuple[str, Json]:
     for subject in made.get("subjects", []):
         subject["namespace"] = namespace
     if "namespace" in metadata:
-        metadata["namespace"] = namespace
-        return f"{RBAC}/namespaces/{namespace}/{kind}", made
+        where = metadata["namespace"] = copies_of(namespace) if metadata["namespace"] == COPIED_TO else namespace
+        return f"{RBAC}/namespaces/{where}/{kind}", made
     metadata["name"] += f"-{namespace}"
     if "roleRef" in made:
         made["roleRef"]["name"] += f"-{namespace}"

@@ -206,6 +206,7 @@ async def clear(admin: Client, namespace: str) -> None:
         if one["spec"]["volumeSnapshotRef"]["namespace"] == namespace:
             path = f"{CONTENTS}/{one['metadata']['name']}"
             await admin.ask("PATCH", path, {"spec": {"deletionPolicy": "Delete"}}, patch="merge")
+            await admin.ask("DELETE", path)
     await admin.ask("DELETE", f"/api/v1/namespaces/{namespace}")
     for volume in (await volumes_of(admin, namespace)).values():
         path = f"/api/v1/persistentvolumes/{volume['metadata']['name']}"

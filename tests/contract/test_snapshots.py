@@ -402,6 +402,27 @@ async def test_a_kept_snapshot_is_bound_again_by_a_new_content_with_its_handle(a
     await reap(api, kept)
 
 
+async def test_a_content_that_was_left_behind_goes_without_the_bytes_of_the_one_in_its_place(api: Api) -> None:
+    """Neither does one that waits for a snapshot which chose another."""
+    _, kept = await taken(api, await with_claim(api, "Retain"))
+    await api.client.delete(api.snapshots("snap"))
+    await api.until(api.snapshots("snap"), is_gone)
+    handle, left, unbound = kept["status"]["snapshotHandle"], kept["metadata"]["name"], f"{api.namespace}-unbound"
+    await api.define("volumesnapshotcontents", kept_content(unbound, handle, "snap", api.namespace))
+    found = await bind(api, "snap", handle)
+    for name in (left, unbound):
+        await api.client.delete(f"{CONTENTS}/{name}")
+        await api.until(f"{CONTENTS}/{name}", is_gone)
+    assert (api.snapshot_folder(handle) / "rows").read_text() == "rows of data"
+    assert (await api.client.get(api.snapshots("snap"))).body["status"] == found["status"]
+    await bound_claim(api, "restored", dataSource=from_snapshot("snap"))
+    assert ((await api.folder_of("restored")) / "rows").read_text() == "rows of data"
+    await api.client.patch(f"{CONTENTS}/{api.namespace}-snap", {"spec": {"deletionPolicy": "Delete"}})
+    await api.client.delete(api.snapshots("snap"))
+    await api.until(f"{CONTENTS}/{api.namespace}-snap", is_gone)
+    assert not api.snapshot_folder(handle).exists()
+
+
 async def test_a_snapshot_is_not_bound_to_a_content_that_names_another_one(api: Api) -> None:
     _, kept = await taken(api, await with_claim(api, "Retain"))
     content = f"{api.namespace}-another"

@@ -10,11 +10,13 @@ import yaml
 
 import sandbox
 from bot.settings import load_settings
-from lifecycle.kube.rights import CHECKING, DELETING, NEEDED, READING, REMOVING
+from lifecycle.kube.rights import CHECKING, COPYING, DELETING, FINDING, NEEDED, READING, REBINDING, REMOVING
 from lifecycle.ports import Right
 from lifecycle.snapshots import MAY_NOT_EXECUTE
 from sandbox import CONTEXT, Sandbox, tml
 from sandbox.kubernetes.access import Identity, Role
+from sandbox.kubernetes.resources import SNAPSHOTS
+from tests.e2e.homes import COPIES, a_set, copying, lose, make_again, restored, with_copies
 from tests.e2e.town import SCALE, Town, bot, words_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -56,6 +58,12 @@ def test_only_the_role_for_a_check_lets_the_bot_run_anything_in_a_pod() -> None:
         assert not granted(rules(name)) & {*CHECKING}
 
 
+def test_the_role_for_copies_grants_what_is_asked_for_and_nothing_else() -> None:
+    assert granted(rules("captures.yaml")) == {*COPYING}
+    assert granted(rules("captures.yaml", "ClusterRole")) | granted(rules("snapshot.yaml")) >= {*REBINDING, *FINDING}
+    assert granted(rules("captures.yaml", "ClusterRole")) <= {*REBINDING, *FINDING}
+
+
 def test_the_documented_role_can_write_nothing_but_workloads_and_the_lease() -> None:
     writing = {
         resource
@@ -89,10 +97,16 @@ async def allowed(
 ) -> AsyncIterator[Town]:
     """With these files' Roles in staging, their ClusterRoles, and the documented scopes; nothing more."""
     async with sandbox.start(folder, time_scale=SCALE, limits=None, scopes=scopes()) as box:
-        found = [Role.of({**rule, "namespaces": [tml.STAGING_NAMESPACE]}) for name in names for rule in rules(name)]
+        where = {"captures.yaml": COPIES}
+        found = [
+            Role.of({**rule, "namespaces": [where.get(name, tml.STAGING_NAMESPACE)]})
+            for name in names
+            for rule in rules(name)
+        ]
         found += [Role.of(rule) for name in names for rule in rules(name, "ClusterRole")]
         box.kubernetes.server.tokens["least"] = Identity("system:serviceaccount:tml-bot:tml-bot", tuple(found))
         configuration = configured(box)
+        with_copies(box)
         box.kubernetes.kubeconfig(box.kubeconfig, {CONTEXT: tml.STAGING_NAMESPACE}, {CONTEXT: "least"})
         async with bot(box, configuration):
             yield Town(box)
@@ -109,6 +123,45 @@ async def test_a_delete_and_its_restore_run_with_the_documented_roles_and_scopes
         await place.until_says(back, "Restored staging")
         dm = place.box.slack.person("carol").direct_messages
         assert "your yes or no to a delete is asked for" in words_of(dm[0])
+
+
+async def test_with_copies_a_lost_namespace_is_restored_from_a_set_with_the_documented_roles_and_nothing_more(
+    tmp_path: Path,
+) -> None:
+    files = ("role.yaml", "snapshot.yaml", "delete.yaml", "captures.yaml")
+    async with allowed(tmp_path, *files, configured=copying) as place:
+        identity = await a_set(place)
+        make_again(place.box, await lose(place.box))
+        await restored(place, f"restore staging {identity} because somebody deleted it")
+        _, card = await place.asks("alice", "delete staging because it moves", "ops")
+        live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+        await place.until_says(live, "Deleted staging")
+        make_again(place.box, await lose(place.box))
+        await restored(place)
+
+
+async def test_without_the_role_for_copies_whatever_captures_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    files = ("role.yaml", "snapshot.yaml", "delete.yaml", "remove.yaml")
+    async with allowed(tmp_path, *files, configured=copying) as place:
+        for words in ("snapshot staging hot", "delete staging because of it", "stop staging --remove"):
+            answer = words_of(await place.types("carol", words))
+            assert "does not let the bot keep copies of captures there" in answer, words
+            for verb in ("get", "list", "watch", "create", "delete"):
+                assert f"{verb} secrets in {COPIES}" in answer, words
+            assert "deploy/rbac/captures.yaml" in answer
+        assert place.posted("ops") == []
+        stopped = await place.orders("carol", "stop staging", "ops")
+        await place.until_says(stopped, "Stopped staging")
+
+
+async def test_without_the_right_to_contents_a_set_is_not_bound_anew(tmp_path: Path) -> None:
+    async with allowed(tmp_path, "role.yaml", "snapshot.yaml", "delete.yaml") as place:
+        identity = await a_set(place)
+        for one in place.box.kubernetes.store.list(SNAPSHOTS, tml.STAGING_NAMESPACE):
+            place.box.kubernetes.store.delete(SNAPSHOTS, tml.STAGING_NAMESPACE, one["metadata"]["name"])
+        answer = words_of(await place.types("alice", f"plan restore staging {identity}"))
+        assert "create volumesnapshotcontents (snapshot.storage.k8s.io)" in answer
+        assert "deploy/rbac/captures.yaml" in answer
 
 
 async def test_snapshots_run_with_their_role_and_the_documented_one_and_nothing_more(tmp_path: Path) -> None:

@@ -128,6 +128,15 @@ class FakeCluster:
     async def missing_to_execute(self) -> tuple[Right, ...]:
         return ()
 
+    async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
+        return ()
+
+    async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
+        return ()
+
+    async def home(self) -> str:
+        return "uid-home"
+
     @asynccontextmanager
     async def lease(self, holder: str, *, patience: float) -> AsyncIterator[Lease]:
         if self.holders:

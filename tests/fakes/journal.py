@@ -13,6 +13,7 @@ from lifecycle.operation import Cancellation, Operation, Outcome, State
 from lifecycle.ports import Clock, Result
 from lifecycle.snapshots import SnapshotSet
 from lifecycle.verification import Verification
+from lifecycle.volumes import Snapshot
 from lifecycle.workloads import Exit
 from tests.fakes.cluster import Crash
 
@@ -104,6 +105,16 @@ class MemoryJournal:
     async def saved(self, operation: Operation, snapshot_set: SnapshotSet) -> None:
         row = self._held(operation)
         assert self.sets.setdefault(operation.id, snapshot_set).members == snapshot_set.members
+        self._commit(row)
+
+    async def rebound(self, operation: Operation, found: Sequence[Snapshot]) -> None:
+        row = self._held(operation)
+        taken, now = self.sets[operation.goal.chosen], {one.claim: one for one in found}
+        members = tuple(
+            replace(one, uid=now[one.claim].uid, content=now[one.claim].content) if one.claim in now else one
+            for one in taken.members
+        )
+        self.sets[taken.id] = replace(taken, members=members)
         self._commit(row)
 
     async def verified(self, operation: Operation, verification: Verification) -> None:

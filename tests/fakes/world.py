@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from random import Random
 
+from lifecycle.decide import rebind
 from lifecycle.errors import ClusterError, Conflict, Gone
 from lifecycle.execution import SCRATCHING
 from lifecycle.model import Action, Kind, Ref, Step, Verb
@@ -50,6 +51,8 @@ class World:
     data: dict[str, str] = field(default_factory=dict)
     parts: dict[Ref, Part] = field(default_factory=dict)
     captures: dict[str, Captured] = field(default_factory=dict)
+    copies: dict[tuple[str, str], Captured] = field(default_factory=dict)
+    """By the namespace that it was copied to and the operation."""
     exits: list[Exit] = field(default_factory=list)
     faults: dict[str, Fault] = field(default_factory=dict)
     """By Step.key."""
@@ -113,14 +116,16 @@ class World:
         if not goal.is_wide:
             return seen
         source = goal.source or goal.mark
+        found = {"": source in self.captures, **{one: (one, source) in self.copies for one in goal.copies}}
         named, refs = {volume.name for volume in goal.volumes}, {part.ref for part in goal.parts}
         return replace(
             seen,
             volumes=tuple(volume for name, volume in self.volumes.items() if name in named),
             parts=self._pieces(goal) if goal.purging else tuple(one for ref, one in self.parts.items() if ref in refs),
             snapshots=self._snapshots_of(goal),
-            contents=tuple(self.behind.values()) if goal.purging else (),
-            capture=f"sha256-{source}" if source in self.captures and not self.torn else "",
+            contents=tuple(self.behind.values()) if goal.purging or goal.clones else (),
+            capture=f"sha256-{source}" if any(found.values()) and not self.torn else "",
+            lacking=tuple(where for where, is_there in found.items() if not is_there),
         )
 
     def _snapshots_of(self, goal: Goal) -> tuple[Snapshot, ...]:
@@ -135,9 +140,13 @@ class World:
     def _pieces(self, goal: Goal) -> tuple[Part, ...]:
         """Each capture is one Secret here."""
         assert goal.purging
-        return tuple(
-            Part(piece_of(one), f"uid-capture-{one}", one) for one in self.captures if one in goal.purging.captures
-        )
+        own = [Part(piece_of(one), f"uid-capture-{one}", one) for one in self.captures]
+        copied = [
+            Part(piece_of(one, where), f"uid-capture-{one}", one, namespace=where)
+            for where, one in self.copies
+            if where in goal.copies
+        ]
+        return tuple(part for part in (*own, *copied) if part.made_by in goal.purging.captures)
 
     def mounting(self, claim: str) -> tuple[str, ...]:
         """The pods that mount it: <template>-<set>-<ordinal> is the claim of <set>-<ordinal>."""
@@ -163,7 +172,9 @@ class World:
         if step.action in SCRATCHING:
             return self.scratch.apply(step, goal)
         if step.action is Action.CAPTURE:
-            self.captures.setdefault(goal.mark, Captured(dict(self.states), dict(self.claims), dict(self.parts)))
+            live = Captured(dict(self.states), dict(self.claims), dict(self.parts))
+            captured = self.captures.setdefault(goal.mark, live)
+            self.copies |= {(where, goal.mark): captured for where in goal.copies}
             return "uid-capture"
         if step.action is Action.MAKE:
             return self._made(step.ref, goal)
@@ -200,13 +211,15 @@ class World:
                 return self.snapshots[ref.name].uid if ref.name in self.snapshots else ""
             case Kind.CONTENT:
                 return self.behind[ref.name].uid if ref.name in self.behind else ""
-            case _ if capture := self._capture_in(ref):
-                return f"uid-capture-{capture}"
+            case _ if piece := self._piece_in(ref):
+                return f"uid-capture-{piece[1]}"
             case _:
                 return self.parts[ref].uid if ref in self.parts else ""
 
-    def _capture_in(self, ref: Ref) -> str | None:
-        return next((one for one in self.captures if piece_of(one) == ref), None)
+    def _piece_in(self, ref: Ref) -> tuple[str, str] | None:
+        """Where it is, empty at home, and of which operation."""
+        pieces = [*(("", one) for one in self.captures), *self.copies]
+        return next((piece for piece in pieces if piece_of(piece[1], piece[0]) == ref), None)
 
     def _scale(self, step: Step, goal: Goal, epoch: int) -> None:
         state = self.states[step.ref]
@@ -251,10 +264,19 @@ class World:
             assert content is None or content.policy == "Delete", f"{ref} goes, and its bytes stay"
             self.snapshots[ref.name] = replace(self.snapshots[ref.name], deleting=True, is_ready=False)
         elif ref.kind is Kind.CONTENT:
-            assert self.behind[ref.name].policy == "Delete", f"{ref} goes, and its bytes stay"
-            self.behind[ref.name] = replace(self.behind[ref.name], deleting=True)
-        elif capture := self._capture_in(ref):
-            del self.captures[capture]
+            content = self.behind[ref.name]
+            bound = {one.content for one in self.snapshots.values()}
+            is_stray = ref.name not in bound and any(
+                other.handle == content.handle for other in self.behind.values() if other is not content
+            )
+            assert content.policy == "Delete" or is_stray, f"{ref} goes, and its bytes stay"
+            self.behind[ref.name] = replace(content, deleting=True)
+        elif piece := self._piece_in(ref):
+            where, operation = piece
+            if where:
+                del self.copies[piece]
+            else:
+                del self.captures[operation]
         else:
             del self.parts[ref]
 
@@ -312,13 +334,15 @@ class World:
 
     def _made(self, ref: Ref, goal: Goal) -> str:
         """From the capture; a 409 means done only where the object bears the operation's id."""
+        if lost := rebind.clone_of(goal, ref):
+            return self._rebound(ref, lost, goal)
         if there := self.uid_of(ref):
             if self._maker(ref) != (goal.cloned_by if goal.clone(ref.name) else goal.source):
                 raise Conflict(f"{ref} is there already")
             return there
         if clone := goal.clone(ref.name):
             return self._cloned(clone, goal)
-        captured, uid = self.captures[goal.source], self.new_uid(ref.name)
+        captured, uid = self._captured(goal), self.new_uid(ref.name)
         if ref in captured.states:
             remembered = captured.states[ref].remembered
             self.states[ref] = WorkloadState(
@@ -329,6 +353,21 @@ class World:
             self.claims[ref.name] = replace(claim, uid=uid, status="Pending", made_by=goal.source, epoch=0)
         else:
             self.parts[ref] = Part(ref, uid, goal.source, written_by=goal.mark)
+        return uid
+
+    def _captured(self, goal: Goal) -> Captured:
+        copied = [self.copies[where, goal.source] for where in goal.copies if (where, goal.source) in self.copies]
+        return self.captures.get(goal.source) or copied[0]
+
+    def _rebound(self, ref: Ref, lost: Clone, goal: Goal) -> str:
+        if there := self.uid_of(ref):
+            return there
+        uid, content = self.new_uid(ref.name), rebind.content_of(goal, lost).name
+        if ref.kind is Kind.CONTENT:
+            self.behind[content] = Content(content, uid, "Retain", lost.snapshot, "", lost.handle, lost.driver)
+        else:
+            assert content in self.behind, "a snapshot is made before its content"
+            self.snapshots[ref.name] = Snapshot(ref.name, uid, "", goal.chosen, content=content)
         return uid
 
     def _cloned(self, clone: Clone, goal: Goal) -> str:
@@ -354,7 +393,7 @@ class World:
         moves: list[Callable[[], None]] = [partial(self._move_workload, ref, before) for ref in before]
         moves += [self._reap_claims, self._bind_claims, self._reclaim_volumes, self._cut_snapshots]
         moves += [self.scratch.move]
-        moves += [self._remove_snapshots]
+        moves += [self._remove_snapshots, self._bind_contents]
         if chance:
             moves = chance.sample(moves, chance.randint(1, len(moves)))
         for move in moves:
@@ -427,6 +466,23 @@ class World:
             elif one.cut_at and not one.is_ready and one.claim not in self.never_uploaded:
                 self.snapshots[name] = replace(one, is_ready=True, size=1 << 30)
 
+    def _bind_contents(self) -> None:
+        """A snapshot that names a content of known data is ready once both name each other."""
+        for name, one in list(self.snapshots.items()):
+            content = self.behind.get(one.content)
+            if one.claim or one.is_ready or content is None or content.snapshot != name:
+                continue
+            self.behind[content.name] = replace(content, snapshot_uid=one.uid)
+            if content.handle in self.cuts:
+                shown = {"policy": content.policy, "handle": content.handle, "driver": content.driver}
+                self.snapshots[name] = replace(one, cut_at=values.NOW, is_ready=True, size=1 << 30, **shown)
+
+    def lose_namespace(self) -> None:
+        """Somebody deletes it and makes another one of the same name: what outlives it is in no namespace."""
+        for gone in (self.states, self.claims, self.parts, self.captures, self.snapshots):
+            gone.clear()
+        self._reclaim_volumes()
+
     def _remove_snapshots(self) -> None:
         """A snapshot goes, then its bytes where its content lets them go, and at last the content."""
         for name, one in list(self.snapshots.items()):
@@ -435,9 +491,11 @@ class World:
                 if (behind := self.behind.get(one.content)) and behind.policy == "Delete":
                     self.behind[behind.name] = replace(behind, deleting=True)
         for name, content in list(self.behind.items()):
-            if not content.deleting or content.snapshot in self.snapshots or name in self.never_reclaimed:
+            there = self.snapshots.get(content.snapshot)
+            is_held = there is not None and there.uid == content.snapshot_uid
+            if not content.deleting or is_held or name in self.never_reclaimed:
                 continue
-            if content.handle:
+            if content.handle and content.policy == "Delete":
                 self.cuts.pop(content.handle, None)
                 self.behind[name] = replace(content, handle="")
             else:
@@ -457,6 +515,6 @@ class World:
         return Volume(name, f"uid-{name}", "Delete", storage_class=claim.storage_class, driver=values.CSI, is_csi=True)
 
 
-def piece_of(operation: str) -> Ref:
-    """The Secret that is the operation's capture."""
-    return Ref(Kind.SECRET, f"tml-bot-capture-{operation}-0")
+def piece_of(operation: str, where: str = "") -> Ref:
+    """The Secret that is the operation's capture, or the copy of it there."""
+    return Ref(Kind.SECRET, f"tml-bot-{f'copy-{where}' if where else 'capture'}-{operation}-0")

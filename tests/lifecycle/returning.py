@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from bot.captures import picture_with_capture
 from lifecycle.decide import delete, in_place, restore, snapshot, start, stop, verify
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryable, Unsafe
 from lifecycle.model import Component, Step
@@ -38,6 +39,8 @@ class Scene:
     running: bool = True
     cuts: bool = False
     """Whether the storage cuts snapshots."""
+    copies: tuple[str, ...] = ()
+    """Where its captures are copied to."""
     clock: FakeClock = field(default_factory=FakeClock)
     of: Discovery | None = None
     """Another cluster than the two databases."""
@@ -64,12 +67,13 @@ class Scene:
         found = await self.cluster.discover()
         stored = await self.cluster.inventory(found)
         goal = delete.goal(found, stored, keeps_services=keeps_services)
-        return self.begin(snapshot.as_far_as_possible(goal, found, stored, (), None), identity)
+        goal = snapshot.as_far_as_possible(goal, found, stored, (), None)
+        return self.begin(replace(goal, copies=self.copies), identity)
 
     async def snapshot(self, temperature: Temperature, identity: str = "op-cutset") -> Operation:
         found = await self.cluster.discover()
         stored = await self.cluster.inventory(found)
-        return self.begin(snapshot.goal(found, stored, temperature, ()), identity)
+        return self.begin(replace(snapshot.goal(found, stored, temperature, ()), copies=self.copies), identity)
 
     async def verify(self, identity: str = "op-verify", of: str = "op-cutset") -> Operation:
         taken, by = self.journal.sets[of], self.journal.rows[of]
@@ -86,8 +90,9 @@ class Scene:
     async def restore(self, deleted: Operation, identity: str = "op-return", of: str = "") -> Operation:
         """From the kept volumes, or from a set that was taken before."""
         taken, by = (self.journal.sets[of], self.journal.rows[of]) if of else (None, None)
-        wanted = restore.draft(deleted, taken, by)
-        return self.begin(restore.goal(wanted, await self.cluster.picture(wanted)), identity)
+        draft = restore.draft(deleted, taken, by)
+        wanted, observed = await picture_with_capture(self.cluster, draft, deleted.goal.copies)
+        return self.begin(restore.goal(wanted, observed), identity)
 
     async def exchange(self, of: str, identity: str = "op-place0") -> Operation:
         """Back to a set, in place."""
@@ -95,7 +100,7 @@ class Scene:
         stored = await self.cluster.inventory(found)
         half_done = next((row for row in self.journal.rows.values() if in_place.is_half_done(row)), None)
         goal = in_place.goal(found, stored, self.journal.sets[of], self.journal.rows[of], (), half_done)
-        return self.begin(goal, identity)
+        return self.begin(in_place.with_lost(goal, await self.cluster.picture(goal)), identity)
 
     async def start(self, identity: str = "op-start0") -> Operation:
         return self.begin(start.goal(await self.cluster.discover(), {}, {}), identity)

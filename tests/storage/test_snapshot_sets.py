@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.decide import snapshot, verify
+from lifecycle.decide import restore, snapshot, verify
 from lifecycle.errors import Fenced
 from lifecycle.model import Verb
 from lifecycle.operation import Operation, Outcome, State
@@ -95,6 +95,28 @@ async def test_the_newest_that_said_something_counts(
         await store.journal.finished(test, Outcome(State.DONE))
     hides_nothing = first != OPEN and second == OPEN
     assert await known(store) == found[0 if hides_nothing else 1]
+
+
+async def test_a_set_that_is_bound_anew_is_recorded_so_once_and_stays_what_it_was_otherwise(store: Store) -> None:
+    by = await with_set(store)
+    goal = restore.draft(by, TAKEN, by).marked("op-000002")
+    going = await store.taken(values.operation(goal, "op-000002"))
+    first = TAKEN.members[0]
+    now = (replace(first, uid="uid-new", content="content-new", size=0, cut_at=values.NOW + timedelta(days=1)),)
+    for _ in range(2):
+        await store.journal.rebound(going, now)
+    (kept,) = await store.sets.of("prod")
+    assert kept.content == replace(
+        TAKEN, members=(replace(first, uid="uid-new", content="content-new"), *TAKEN.members[1:])
+    )
+    (entry,) = await store.audit.entries(kinds=["set-rebound"])
+    assert (entry.subject, entry.data["set"]) == ("op-000002", TAKEN.id)
+    assert [one["uid"] for one in (*entry.data["before"], *entry.data["now"])] == ["uid", "uid-new"]
+    over = await store.journal.take(going, "bot-2", going.epoch + 1)
+    with pytest.raises(Fenced):
+        await store.journal.rebound(going, now)
+    await store.journal.rebound(over, now)
+    assert await store.operations.get(over.id) == over, "it survives the way through the database"
 
 
 async def test_a_test_is_no_change_of_the_cluster(store: Store) -> None:

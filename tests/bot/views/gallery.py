@@ -203,7 +203,8 @@ def approval_views(world: World) -> Iterator[tuple[str, Message]]:
             yield "", reply
     yield ":white_check_mark:", cards.thread(pending, world.said()) or {}
     for left in (world.gone(), replace(world.gone(), volumes=(), capture="")):
-        yield "prod is deleted", answers.deleted("prod", world.removal(), left)
+        for copies in ((), (world.word,)):
+            yield "prod is deleted", answers.deleted("prod", world.removal(), left, copies)
 
 
 def kept_views(world: World) -> Iterator[tuple[str, Message]]:
@@ -264,6 +265,7 @@ def every_refusal(world: World) -> list[errors.Refused]:
         errors.OtherKubernetes(world.removal()),
         errors.Removed(world.stop_that_removed()),
         errors.HalfRemoved(world.stop_that_removed()),
+        *(errors.NoNamespace(values.TARGET, is_going=is_going) for is_going in (True, False)),
         errors.NothingToRestore(f"No: {world.word}"),
         errors.NothingToVerify(f"No: {world.word}"),
         *(NothingToExtend(one) for one in (None, *world.notices())),

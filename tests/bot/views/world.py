@@ -95,7 +95,8 @@ class World:
             case Verb.PURGE:
                 return self.purge_goal()
             case Verb.SNAPSHOT:
-                return snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
+                made = snapshot.goal(self.bound, self.inventory, Temperature.COLD, ())
+                return replace(made, copies=(self.encodable,))
             case Verb.RESTORE_IN_PLACE:
                 return replace(self.exchange(), keeps=WEEK)
             case Verb.REMOVE:
@@ -117,6 +118,11 @@ class World:
                     verifying=self.verifying(),
                 )
 
+    @property
+    def encodable(self) -> str:
+        """The word, where a digest is made of it."""
+        return self.word.encode("utf-8", "replace").decode()
+
     def remove_goal(self, *, keeps_services: bool) -> Goal:
         parts = tuple(replace(part, addresses=(self.word,) if part.addresses else ()) for part in values.PARTS)
         shared = Part(Ref(Kind.SECRET, "cluster-property"), "uid-shared")
@@ -133,7 +139,7 @@ class World:
         return Observed(values.NOW, {}, self.goal(Verb.REMOVE).claims, capture="sha256-op-remove")
 
     def verifying(self) -> Verifying:
-        whole = self.word.encode("utf-8", "replace").decode()
+        whole = self.encodable
         like = Likeness(whole, whole, (whole,))
         members = (
             Examined(one.name, whole, "uid", 1, whole, (), Component.SQL, ("sh", "-c", whole), like)
@@ -163,8 +169,11 @@ class World:
         """A restore in place of all claims."""
         made = snapshot.as_far_as_possible(self.delete_goal(keeps_services=True), self.bound, self.inventory, (), None)
         clones = tuple(
-            Clone(one.name, f"tml-op-cutset-{one.name}", "uid", "handle", 1 << 30, "1Gi", "", ("RWO",), "", {})
-            for one in made.claims
+            Clone(
+                *(one.name, f"tml-op-cutset-{one.name}", "uid", "handle", 1 << 30, "1Gi", "", ("RWO",), "", {}),
+                is_lost=number % 2 == 0,
+            )
+            for number, one in enumerate(made.claims)
         )
         return replace(made, verb=Verb.RESTORE_IN_PLACE, chosen="op-cutset", clones=clones)
 
@@ -193,7 +202,7 @@ class World:
 
     @property
     def inventory(self) -> Inventory:
-        whole = self.word.encode("utf-8", "replace").decode()
+        whole = self.encodable
         volumes = tuple(
             values.volume_of(claim, name=f"pv-{claim.name}", capacity="10Gi", driver=whole, is_csi=True)
             for claim in self.discovery.observed.claims
@@ -284,6 +293,8 @@ class World:
         failure = Outcome(State.FAILED, diagnosis=self.diagnosis, error=self.word)
         told.append(("turned-back", {"failure": failure}))
         told += [("verified", self.verification(one, Result.PASSED)) for one in Result]
+        again = tuple(Snapshot("tml-x", "uid", self.word) for _ in range(3))
+        told.append(("set-rebound", {"set": "op-cutset", "before": again, "now": again}))
         told += [("exit", Exit(self.word, "uid", self.word, code)) for code in (0, 1, 137)]
         told += [("slow", {"diagnosis": self.diagnosis}), ("slow", {"diagnosis": Diagnosis()})]
         told += [("finished", {}), ("late", {"verb": verb}), ("a kind of next year", {})]

@@ -12,6 +12,7 @@ from lifecycle.kube.answers import Request
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.paths import Resource
+from lifecycle.kube.pieces import Shelf
 from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.operation import Operation
 from sandbox.kubernetes import KubernetesSandbox
@@ -21,6 +22,7 @@ from sandbox.tml import PROD_NAMESPACE, prod
 from tests.lifecycle.kube.conftest import Held
 from tests.lifecycle.kube.journey import deletion, patient_cluster
 
+HOME = Shelf(PROD_NAMESPACE, PROD_NAMESPACE)
 CAPTURE = Step(Action.CAPTURE, Ref(Kind.SECRET, "tml-bot-capture"))
 
 
@@ -62,7 +64,7 @@ async def test_every_object_that_goes_is_read_back_as_it_was(
     assert len(secrets(api)) > 2
     assert {one["metadata"]["name"] for one in secrets(api)} >= {"tml-bot-capture-op-7k2m9x-0"}
     assert {one["type"] for one in secrets(api)} == {"tml-bot/capture"}
-    found = await capture.read_back(door, PROD_NAMESPACE, operation.id, sha256)
+    found = await capture.read_back(door, HOME, operation.id, sha256)
     goal = operation.goal
     assert set(found) == {one.ref for one in (*goal.scope, *goal.parts, *goal.claims, *goal.volumes)}
     assert found[Ref(Kind.SECRET, "sql-property")] == api.store.get(SECRETS, PROD_NAMESPACE, "sql-property")
@@ -74,7 +76,7 @@ def test_the_same_objects_make_the_same_capture() -> None:
     assert pieces.pack(objects) == pieces.pack(again)
     packed = pieces.pack(objects, 7)
     assert max(map(len, packed.pieces)) == 7
-    assert pieces.unpack(packed.pieces, packed.sha256) == objects
+    assert pieces.unpack(pieces.packed(packed.pieces, packed.sha256)) == objects
 
 
 async def test_once_whole_it_is_never_written_again(
@@ -112,7 +114,7 @@ async def test_an_attempt_that_was_cut_off_leaves_nothing_that_passes_for_whole(
     api.annotate(SERVICES, PROD_NAMESPACE, "tm-svc", "changed", "since")
     await cluster.do(CAPTURE, replace(operation, epoch=2), Held())
     sha256 = await seen(cluster, operation)
-    found = await capture.read_back(door, PROD_NAMESPACE, operation.id, sha256)
+    found = await capture.read_back(door, HOME, operation.id, sha256)
     assert found[Ref(Kind.SERVICE, "tm-svc")]["metadata"]["annotations"]["changed"] == "since"
     assert {one["metadata"]["annotations"]["tml-bot/sha256"] for one in secrets(api)} == {sha256}
 
@@ -142,7 +144,7 @@ async def test_a_thawed_executor_takes_no_piece_away(
 async def test_a_name_that_somebody_else_took_ends_it(
     api: KubernetesSandbox, cluster: KubeCluster, operation: Operation
 ) -> None:
-    name = pieces.name_of(operation.id, 0)
+    name = HOME.name_of(operation.id, 0)
     api.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": PROD_NAMESPACE}}])
     with pytest.raises(Invalid, match="is there already"):
         await cluster.do(CAPTURE, operation, Held())
@@ -166,11 +168,11 @@ async def test_what_was_changed_or_is_not_whole_is_not_read(
     await cluster.do(CAPTURE, operation, Held())
     sha256 = await seen(cluster, operation)
     with pytest.raises(Invalid, match="not what was written"):
-        await capture.read_back(door, PROD_NAMESPACE, operation.id, "0" * 64)
-    api.store.delete(SECRETS, PROD_NAMESPACE, pieces.name_of(operation.id, 1))
+        await capture.read_back(door, HOME, operation.id, "0" * 64)
+    api.store.delete(SECRETS, PROD_NAMESPACE, HOME.name_of(operation.id, 1))
     assert await seen(cluster, operation) == ""
     with pytest.raises(Invalid, match="not whole"):
-        await capture.read_back(door, PROD_NAMESPACE, operation.id, sha256)
+        await capture.read_back(door, HOME, operation.id, sha256)
 
 
 @pytest.mark.parametrize("status", [400, 403, 409, 413, 422, 500, 504])

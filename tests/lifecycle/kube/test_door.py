@@ -301,7 +301,7 @@ async def test_what_holds_values_is_listed_and_followed_by_its_metadata(
     for name in ("one", "other"):
         api.store.create(kind, {"metadata": {"name": name, "namespace": PROD_NAMESPACE}, "data": {"key": CANARY}})
     names = {one["metadata"]["name"] for one in api.store.rows(kind, PROD_NAMESPACE)}
-    mirror = Mirror(resource)
+    mirror = Mirror(resource, PROD_NAMESPACE)
     mirror.fill(await door.get_once(path, accept=resource.listed_as))
     assert set(mirror.objects) == names
     for name in sorted(names):
@@ -325,7 +325,7 @@ async def told(door: Door, path: str, mirror: Mirror) -> list[Json]:
 
 
 async def test_a_list_of_none_fills_a_mirror_with_nothing(api: KubernetesSandbox, door: Door) -> None:
-    mirror = Mirror(Resource.SECRETS)
+    mirror = Mirror(Resource.SECRETS, PROD_NAMESPACE)
     mirror.fill(await door.get_once(paths.all_of(Resource.SECRETS, "nobodys"), accept=mirror.resource.listed_as))
     assert (mirror.objects, mirror.known) == ({}, True)
 

@@ -139,6 +139,42 @@ async def test_a_content_whose_bytes_another_one_names_is_not_let_go(
     assert named(api, release)["spec"]["deletionPolicy"] == "Retain"
 
 
+def set_policy(api: KubernetesSandbox, name: str, policy: str) -> None:
+    api.store.change(SNAPSHOT_CONTENTS, None, name, lambda one: one["spec"].update(deletionPolicy=policy))
+
+
+async def test_a_content_that_was_left_behind_goes_before_the_bytes_do_and_never_once_it_would_take_them(
+    api: KubernetesSandbox, cluster: KubeCluster
+) -> None:
+    stock = Stock((await set_of(cluster, "op-old", 1), await set_of(cluster, "op-new", 2)))
+    member = next(one for one in stock.sets[0].members if one.claim == CLAIM)
+    left = {
+        "apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshotContent",
+        "metadata": {"name": "left-behind"},
+        "spec": {
+            "deletionPolicy": "Retain",
+            "driver": member.driver,
+            "source": {"snapshotHandle": member.handle},
+            "volumeSnapshotRef": {"name": member.name, "namespace": PROD_NAMESPACE},
+        },
+    }
+    api.apply([left])
+    observed = await cluster.picture(purge.draft(stock))
+    verdict = stale(purge.held(stock, observed), Policy(keep_last=1), {}, NOW)
+    operation = operation_of(purge.goal(stock, observed, [], verdict).marked("op-p"), 3, "op-p")
+    uid = api.store.get(SNAPSHOT_CONTENTS, None, "left-behind")["metadata"]["uid"]
+    step = Step(Action.REMOVE, Ref(Kind.CONTENT, "left-behind"), uid=uid)
+    set_policy(api, "left-behind", "Delete")
+    with pytest.raises(Conflict, match="left-behind would take its bytes along"):
+        await cluster.do(step, operation, Held())
+    set_policy(api, "left-behind", "Retain")
+    await carried_out(cluster, operation)
+    names = {one["spec"]["volumeSnapshotRef"]["name"] for one in api.store.list(SNAPSHOT_CONTENTS)}
+    assert names
+    assert all(name.startswith("tml-op-new-") for name in names)
+
+
 async def test_a_kept_volume_whose_disk_another_one_is_for_is_not_given_up(
     api: KubernetesSandbox, cluster: KubeCluster
 ) -> None:

@@ -66,8 +66,11 @@ async def _from_set(identity: str, known: Known) -> Plan:
 async def _looked_at(draft: Goal, source: Operation, known: Known, *kept_by: Operation) -> tuple[Goal, Observed]:
     """``kept_by`` are the operations that left what it takes besides ``source``.
 
-    Raises NoNamespace first: without it nothing can be granted either.
+    Raises OtherKubernetes first: there nothing of this is to be found; then NoNamespace: without one nothing can be
+    granted either. Whether it is the same is only known for certain with the rights.
     """
+    if await known.cluster.identity():
+        await known.require_same_kubernetes(source, *kept_by)
     await known.cluster.home()
     await known.require_rights(Verb.RESTORE)
     await known.require_same_kubernetes(source, *kept_by)

@@ -93,6 +93,10 @@ def ways_back(operation: Operation) -> list[str]:
     goal, cluster = operation.goal, escape(operation.cluster)
     lines = [f"*Kept* {len(goal.volumes)} volumes, Retain: `/tml restore {cluster}` binds them again, the same bytes"]
     lines += [f"• {quoted(one.claim)} → {quoted(one.name)} ({quoted(one.capacity)})" for one in goal.volumes]
+    lines += [
+        f":rotating_light: *Lost for good* {quoted(one.name)}: there was no volume to keep; it comes back empty"
+        for one in goal.lost_claims
+    ]
     if goal.keeps and operation.ended_at:
         until = when(operation.ended_at + goal.keeps)
         lines.append(f"They are kept until {until}, and then destroyed for good; this channel is told before")
@@ -127,6 +131,7 @@ def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
     ]
     lines += _databases_clean(outcome.exits, outcome.unseen)
     lines += [*snapshots.cloned(operation.goal), *snapshots.way_back(operation)]
+    lines += snapshots.emptied(operation.goal) if operation.verb is Verb.RESTORE else []
     lines += _left(operation)
     if operation.goal.unverified:
         lines.append(

@@ -37,10 +37,14 @@ def cloned(goal: Goal) -> list[str]:
     if not goal.clones:
         return []
     claims = listed([quoted(clone.claim) for clone in goal.clones])
-    lines = [f"*From the set {escape(goal.chosen)}*: {claims}. What was written after it was cut is not in them."]
-    empty = {claim.name for claim in goal.claims} - {clone.claim for clone in goal.clones}
-    empty -= {volume.claim for volume in goal.volumes}
-    return lines + [f":warning: {quoted(claim)} comes back empty" for claim in sorted(empty)]
+    return [f"*From the set {escape(goal.chosen)}*: {claims}. What was written after it was cut is not in them."]
+
+
+def emptied(goal: Goal) -> list[str]:
+    """What a restore has neither a volume nor a snapshot for, though there was a volume once."""
+    back = {*(clone.claim for clone in goal.clones), *(volume.claim for volume in goal.volumes)}
+    empty = sorted(claim.name for claim in goal.claims if claim.volume and claim.name not in back)
+    return [f":warning: {quoted(claim)} comes back empty" for claim in empty]
 
 
 def exchanged(goal: Goal) -> list[str]:

@@ -106,7 +106,7 @@ class World:
         if not goal.is_wide:
             return seen
         source = goal.source or goal.mark
-        named, refs = {volume.name for volume in goal.volumes}, {part.ref for part in goal.parts}
+        named, refs = goal.watched_volumes, {part.ref for part in goal.parts}
         return replace(
             seen,
             volumes=tuple(volume for name, volume in self.volumes.items() if name in named),

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Answer, Desk
 from bot.outcome import Request
-from bot.slack_trouble import UNREACHED, is_passing
+from bot.slack_trouble import UNREACHED, code_of, is_passing
 from bot.views import answers
 from bot.views import approval as approval_views
 from bot.views.blocks import Message
@@ -36,6 +36,9 @@ LONGEST_VALUE = 64
 
 PAUSES = (0.5, 2.0)
 """Seconds before an answer that Slack did not take is given again; twice the same answer is better than none."""
+
+NOT_TAKEN = frozenset({"invalid_arguments", "invalid_blocks"})
+"""Slack's codes for blocks that it does not know."""
 
 T = TypeVar("T")
 Press = Callable[[Person, Place, str], Awaitable[Answer]]
@@ -91,11 +94,22 @@ async def _open_modal(desk: Desk, client: AsyncWebClient, body: dict[str, Any]) 
         log.exception("an approval could not be read")
         return answers.unrecorded()
     try:
-        await client.views_open(trigger_id=body["trigger_id"], view=approval_views.modal(approval))
+        await _open(client, body["trigger_id"], approval_views.modal(approval))
     except UNREACHED as error:
         log.warning("slack did not open a modal", approval=approval.id, reason=repr(error))
         return approval_views.unopened(approval)
     return None
+
+
+async def _open(client: AsyncWebClient, trigger: str, view: dict[str, Any]) -> None:
+    """Once more and plainer where Slack does not take the view: not every workspace knows every block."""
+    try:
+        await client.views_open(trigger_id=trigger, view=view)
+    except SlackApiError as error:
+        if code_of(error) not in NOT_TAKEN:
+            raise
+        log.info("slack did not take a modal's blocks", reason=repr(error))
+        await client.views_open(trigger_id=trigger, view=approval_views.plainer(view))
 
 
 async def _turn_page(client: AsyncWebClient, view: str, answer: Message | WrongName) -> None:

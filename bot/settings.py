@@ -53,6 +53,8 @@ class ClusterSettings:
     """By verb, what needs the yes of others; a verb that is not in it needs none."""
     keep_services: bool = True
     """Whether a delete, or a stop that removes, leaves Services, and so the gateway's address, where they are."""
+    allow_unrecoverable: bool = False
+    """Whether a delete may be asked for that loses data for good: its card and dialog say first which."""
     unsaved: frozenset[Component] = frozenset({Component.CACHE})
     """Components whose volumes are in no snapshot set."""
     snapshot_on_stop: bool = False
@@ -177,6 +179,7 @@ def _cluster(name: str, written: WrittenCluster, file: File) -> ClusterSettings:
         approval=MappingProxyType(written.approval.terms()),
         configuration_check=written.configuration_check.check() if written.configuration_check else None,
         keep_services=is_production(written.environment) if written.keep_services is None else written.keep_services,
+        allow_unrecoverable=written.allow_unrecoverable,
         unsaved=_unsaved(written.components),
         snapshot_on_stop=written.snapshot_on_stop,
         stop_mode=written.stop_mode,

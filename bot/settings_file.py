@@ -153,6 +153,7 @@ class WrittenCluster(_Written):
     deadlines: dict[Annotated[str, BeforeValidator(as_phase_name)], Duration] = Field(default_factory=dict)
     approval: _Approvals = _Approvals()
     keep_services: Annotated[bool | None, BeforeValidator(as_yes_or_no)] = None
+    allow_unrecoverable: YesOrNo = False
     snapshot_on_stop: YesOrNo = False
     keep_volumes: Duration = KEEP_VOLUMES
     snapshots: _Snapshots = _Snapshots()

@@ -11,6 +11,7 @@ from lifecycle.workloads import Workload
 def difference(before: Plan, after: Plan) -> tuple[str, ...]:
     """What changed from ``before`` to ``after``; empty where only what no plan depends on did."""
     told = [*_counts(before, after), *_objects(_named(before), _named(after)), *_streams(before, after)]
+    told += _losses(before, after)
     if before.goal.keeps != after.goal.keeps:
         told.append("the volumes are kept for another time than was said")
     if not told and before.waves != after.waves:
@@ -42,6 +43,13 @@ def _streams(before: Plan, after: Plan) -> list[str]:
         for stream in after.goal.streams
         if earlier.get(stream.name, Forwarding.UNKNOWN) is not stream.forwarding
     ]
+
+
+def _losses(before: Plan, after: Plan) -> list[str]:
+    """What was not said to be lost for good when people were asked, or is not any more."""
+    earlier, now = ({claim.ref: claim.uid for claim in one.goal.lost_claims} for one in (before, after))
+    more = [f"{ref} would be lost for good now" for ref, uid in now.items() if earlier.get(ref) != uid]
+    return more + [f"{ref} would not be lost any more" for ref in earlier if ref not in now]
 
 
 def _named(plan: Plan) -> dict[str, str]:

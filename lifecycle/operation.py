@@ -60,6 +60,8 @@ class Goal:
     """Services, Secrets and ConfigMaps: those that a delete removes, those that a restore makes."""
     volumes: tuple[Volume, ...] = ()
     """What a delete keeps for each claim, and a restore binds again: each with the claim that it is for."""
+    unrecoverable: tuple[str, ...] = ()
+    """Of a delete: the uids of the claims that people agree to lose for good: there is nothing behind them to keep."""
     staying: tuple[Part, ...] = ()
     """Parts that a delete leaves, and that a restore finds there; named to people."""
     overwritten: tuple[Ref, ...] = ()
@@ -115,6 +117,19 @@ class Goal:
         """Of an operation that may remove them."""
         removes = self.verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE)
         return frozenset(claim.ref for claim in self.claims) if removes else frozenset()
+
+    def may_lose(self, claim: str, uid: str) -> bool:
+        """Whether this very claim is one that people agreed to lose for good."""
+        return any((one.name, one.uid) == (claim, uid) for one in self.lost_claims)
+
+    @property
+    def lost_claims(self) -> tuple[Claim, ...]:
+        return tuple(claim for claim in self.claims if claim.uid in self.unrecoverable)
+
+    @property
+    def watched_volumes(self) -> frozenset[str]:
+        """The names of those that it is about, and of those that are gone and might be there again."""
+        return frozenset({*(one.name for one in self.volumes), *(claim.volume for claim in self.lost_claims)})
 
     @property
     def is_wide(self) -> bool:

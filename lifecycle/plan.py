@@ -103,6 +103,7 @@ class Plan:
                     "clones": [self.goal.chosen, self.goal.clones],
                     "streams": self.goal.streams,
                     **({"verifying": self.goal.verifying} if self.goal.verifying else {}),
+                    **({"unrecoverable": self.goal.unrecoverable} if self.goal.unrecoverable else {}),
                     "keeps": self.goal.keeps,
                     "purging": self._purging(),
                     **({"copies": self.goal.copies} if self.goal.copies else {}),

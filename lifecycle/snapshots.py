@@ -171,6 +171,8 @@ def _chosen(
 ) -> Member | Unsaved:
     if is_excluded:
         return Unsaved(claim.name, "left out by the configuration (snapshot: false)")
+    if claim.has_lost(volume):
+        return Unsaved(claim.name, f"its volume {claim.volume} is gone, or another claim's", is_wanted=True)
     if volume is None:
         return Unsaved(claim.name, "has no volume yet, so there is nothing in it")
     if not volume.is_csi:

@@ -30,10 +30,18 @@ class Claim:
     """The uids of its owners: Kubernetes removes it with the last of them."""
 
     TERMINATING = "Terminating"
+    LOST = "Lost"
 
     @property
     def ref(self) -> Ref:
         return self.ref_of(self.name)
+
+    def has_lost(self, volume: "Volume | None") -> bool:
+        """Whether the volume that it names, None where there is none, is gone or another claim's.
+
+        One that is nobody's, or reserved for a name without a uid, Kubernetes binds to the claim yet.
+        """
+        return bool(self.volume) and (volume is None or volume.claim_uid not in ("", self.uid))
 
     @staticmethod
     def ref_of(name: str) -> Ref:

@@ -26,13 +26,14 @@ async def _goal(change: Delete, known: Known, found: Found) -> Goal:
     await known.require_rights(Verb.DELETE)
     await refuse_half_deleted(known, discovery)
     await refuse_half_removed(known)
-    keeps = known.settings.keep_services if change.keeps_services is None else change.keeps_services
+    settings = known.settings
+    keeps = settings.keep_services if change.keeps_services is None else change.keeps_services
     inventory = await known.cluster.inventory(discovery)
     inventory = replace(inventory, streams=await known.cluster.log_streams(discovery))
-    goal = delete.goal(discovery, inventory, keeps_services=keeps)
+    goal = delete.goal(discovery, inventory, keeps_services=keeps, may_lose=settings.allow_unrecoverable)
     how = ended_how(found.last)
-    goal = snapshot.as_far_as_possible(goal, discovery, inventory, known.settings.unsaved, how)
-    return await known.written_down(replace(goal, keeps=known.settings.keep_volumes))
+    goal = snapshot.as_far_as_possible(goal, discovery, inventory, settings.unsaved, how)
+    return await known.written_down(replace(goal, keeps=settings.keep_volumes))
 
 
 async def _doubts(known: Known) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from bot.views.blocks import (
 )
 from bot.views.configuration import verdict
 from bot.views.ending import CANCELLED_SIGN, diagnosis_blocks, is_cancelled
-from bot.views.plan import cautions, effect, fate, waves
+from bot.views.plan import cautions, effect, fate, lost_for_good, waves
 from bot.views.words import DOING, duration, listed, mention, part_of, when
 from lifecycle.decide.delete import REMOVING
 from lifecycle.errors import AlreadyThere, ClusterBusy, ClusterError, Forbidden, Invalid, Refused
@@ -138,7 +138,7 @@ def card(proposal: Proposal, plan: Plan, *, changed: bool) -> Message:
         text,
         [
             section(f"{lead}*{escape(text)}*{because}"),
-            *paragraph(["*Plan*, each line when the one before is through", *waves(plan)]),
+            *paragraph([*lost_for_good(plan), "*Plan*, each line when the one before is through", *waves(plan)]),
             *paragraph([effect(plan), *fate(plan), *cautions(plan)]),
             actions(
                 button(what, "confirm", proposal.id, style),
@@ -160,7 +160,7 @@ def plan(cluster: str, made: Plan) -> Message:
     return message(
         text,
         [
-            *paragraph([f":mag: *{escape(text)}*", *waves(made)]),
+            *paragraph([f":mag: *{escape(text)}*", *lost_for_good(made), *waves(made)]),
             *paragraph([effect(made), *fate(made), *cautions(made)]),
             context(f"plan {made.digest[:12]}"),
         ],
@@ -254,6 +254,12 @@ def deleted(cluster: str, removal: Operation, left: Observed, copies: Sequence[s
         [
             *paragraph([f"*{escape(text)}* · {_outcome(removal)} ({escape(removal.id)})", verdict, capture]),
             *paragraph([_kept(one, seen) for one, seen in zip(removal.goal.volumes, kept, strict=True)]),
+            *paragraph(
+                [
+                    f":x: {quoted(one.name)}: lost for good with this delete; it comes back empty"
+                    for one in removal.goal.lost_claims
+                ]
+            ),
         ],
     )
 

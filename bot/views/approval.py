@@ -8,6 +8,7 @@ from bot.views.blocks import (
     Block,
     Message,
     actions,
+    alert,
     button,
     context,
     escape,
@@ -16,10 +17,13 @@ from bot.views.blocks import (
     quoted,
     section,
     shortened,
+    without_alerts,
 )
-from bot.views.plan import cautions, effect, fate, waves
+from bot.views.losses import Told
+from bot.views.plan import cautions, effect, fate, given_up, losses_of, lost_for_good, waves, ways_back
 from bot.views.words import duration, listed, mention, when
 from lifecycle.approval import GROUP, Approval, ApprovalState, Decision
+from lifecycle.model import Verb
 from lifecycle.plain import from_plain
 from lifecycle.plan import Plan
 from storage.audit import Recorded
@@ -63,7 +67,8 @@ def _more(approval: Approval) -> str:
 
 def live(approval: Approval, _entries: Sequence[Recorded]) -> Message:
     """The card; its buttons are there as long as somebody can decide something."""
-    lines = [f"{SYMBOL[approval.state]} *{escape(headline(approval))}*", _asked(approval), *_said(approval)]
+    lost = lost_for_good(plan_of(approval)) if approval.is_open else []
+    lines = [f"{SYMBOL[approval.state]} *{escape(headline(approval))}*", *lost, _asked(approval), *_said(approval)]
     blocks = [*paragraph(lines), *plan_blocks(approval), *_buttons(approval), context(_footer(approval))]
     return message(headline(approval), blocks)
 
@@ -183,7 +188,9 @@ def modal(approval: Approval) -> dict[str, Any]:
     """What a yes means, once more, and the name to type; nothing in it is authority but the id, which is looked up."""
     plan = plan_of(approval)
     lines = [_asked(approval), f"Target: `{escape(str(approval.target))}`"]
-    told = [*paragraph(lines), *paragraph(waves(plan)), *paragraph([effect(plan), *fate(plan), *cautions(plan)])]
+    rest = [*ways_back(plan), *given_up(plan)] if plan.verb is Verb.DELETE else fate(plan)
+    told = [block for one in losses_of(plan) for block in _lost(one)]
+    told += [*paragraph(lines), *paragraph(waves(plan)), *paragraph([effect(plan), *rest, *cautions(plan)])]
     asked = [
         _input(NAME, f"Type the cluster's name: {approval.cluster}"[:150], optional=False),
         _input(REASON, "Anything to add?", optional=True),
@@ -198,6 +205,16 @@ def modal(approval: Approval) -> dict[str, Any]:
         "close": _plain("Leave it"),
         "blocks": [*shortened(told, MODAL_LIMIT - len(asked)), *asked],
     }
+
+
+def plainer(view: dict[str, Any]) -> dict[str, Any]:
+    """The same modal in blocks that every workspace knows."""
+    return {**view, "blocks": without_alerts(view["blocks"])}
+
+
+def _lost(one: Told) -> list[Block]:
+    """In red where it would be missed."""
+    return [alert(one.head), *paragraph(one.lines)] if one.is_grave else paragraph([one.head, *one.lines])
 
 
 def _input(name: str, label: str, *, optional: bool) -> Block:

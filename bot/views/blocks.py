@@ -10,6 +10,7 @@ Message = dict[str, Any]
 """What chat.postMessage and response_url take: text and blocks."""
 
 SECTION_LIMIT = 3000
+ALERT_LIMIT = 200
 BLOCK_LIMIT = 50
 MODAL_LIMIT = 100
 NOTIFICATION_LIMIT = 99
@@ -47,6 +48,16 @@ def quoted(text: str, limit: int = LONGEST_QUOTE) -> str:
 
 def section(markdown: str) -> Block:
     return {"type": "section", "text": _mrkdwn(markdown)}
+
+
+def alert(markdown: str) -> Block:
+    """A notice in red, on its own; Slack shows it in modals only, and not in every workspace yet."""
+    return {"type": "alert", "level": "error", "text": _mrkdwn(clipped(markdown, ALERT_LIMIT))}
+
+
+def without_alerts(blocks: Sequence[Block]) -> list[Block]:
+    """The same for a workspace that does not know them."""
+    return [section(f":red_circle: {one['text']['text']}") if one["type"] == "alert" else one for one in blocks]
 
 
 def context(markdown: str) -> Block:

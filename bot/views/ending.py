@@ -105,6 +105,10 @@ def ways_back(operation: Operation) -> list[str]:
     goal, cluster = operation.goal, escape(operation.cluster)
     lines = [f"*Kept* {len(goal.volumes)} volumes, Retain: `/tml restore {cluster}` binds them again, the same bytes"]
     lines += [f"• {quoted(one.claim)} → {quoted(one.name)} ({quoted(one.capacity)})" for one in goal.volumes]
+    lines += [
+        f":rotating_light: *Lost for good* {quoted(one.name)}: there was no volume to keep; it comes back empty"
+        for one in goal.lost_claims
+    ]
     lines += kept.dated(operation)
     lines += [f"*Stays* {_label(operation, str(part.ref))}{_at(part.addresses)}" for part in goal.staying]
     lines += [
@@ -138,6 +142,7 @@ def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
     lines += _databases_clean(outcome.exits, outcome.unseen)
     lines += [*snapshots.cloned(operation.goal), *snapshots.way_back(operation)]
     lines += kept.dated(operation) if operation.verb is Verb.RESTORE_IN_PLACE else []
+    lines += snapshots.emptied(operation.goal) if operation.verb is Verb.RESTORE else []
     lines += _left(operation)
     if operation.goal.unverified:
         lines.append(

@@ -1,6 +1,7 @@
 """What is on the volumes of a cluster that is to be deleted, and what is lost with them, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from bot.views.blocks import quoted
 from bot.views.words import listed
@@ -9,7 +10,10 @@ from lifecycle.observed import Stream
 from lifecycle.operation import Goal
 
 HEADS = {
-    Way.NONE: ":rotating_light: *LOST FOR GOOD with this delete: no volume is kept, no snapshot is there*",
+    Way.NONE: (
+        ":rotating_light: *LOST FOR GOOD with this delete: the volume is gone, nothing is kept or cut.* Only an older "
+        "snapshot set, if there is one, has it"
+    ),
     Way.KEPT: "*Lost if a kept volume itself is lost*, by its disk or a `kubectl delete pv`: no snapshot has it",
     Way.SNAPSHOT: "*Lost only if a kept volume and its snapshot are lost*",
 }
@@ -36,14 +40,40 @@ NAMED = 3
 """Volumes of one kind that are named; of more the plan has the names. What is lost for good is always named."""
 
 
-def lost_lines(goal: Goal, ways: Mapping[str, Way]) -> list[str]:
-    """By how the volumes come back, the worst first: a heading, and a line for all that hold the same."""
+@dataclass(frozen=True)
+class Told:
+    """What is lost where volumes come back one way: a heading, and a line for all that hold the same.
+
+    ``is_grave``: it is missed, and no snapshot has it.
+    """
+
+    way: Way
+    lines: tuple[str, ...]
+    is_grave: bool
+
+    @property
+    def head(self) -> str:
+        return HEADS[self.way]
+
+
+def told(goal: Goal, ways: Mapping[str, Way]) -> tuple[Told, ...]:
+    """By how the volumes come back, the worst first."""
     found = losses(goal, ways)
-    lines = []
-    for way, head in HEADS.items():
-        if concerned := [loss for loss in found if loss.way is way]:
-            lines += [head, *(_line(loss) for loss in concerned)]
-    return lines
+    groups = {way: [loss for loss in found if loss.way is way] for way in HEADS}
+    return tuple(_told(way, concerned) for way, concerned in groups.items() if concerned)
+
+
+def _told(way: Way, concerned: Iterable[Loss]) -> Told:
+    is_missed = any(holding.fate.is_loss for loss in concerned for holding in loss.holdings)
+    return Told(way, tuple(map(_line, concerned)), is_grave=is_missed and way is not Way.SNAPSHOT)
+
+
+def lines_of(groups: Iterable[Told]) -> list[str]:
+    return [line for one in groups for line in (one.head, *one.lines)]
+
+
+def lost_lines(goal: Goal, ways: Mapping[str, Way]) -> list[str]:
+    return lines_of(told(goal, ways))
 
 
 def _line(loss: Loss) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bot.views import kept, removals, snapshots
 from bot.views.blocks import quoted
-from bot.views.losses import lost_lines
+from bot.views.losses import Told, lines_of, told
 from bot.views.verification import planned as tested
 from bot.views.words import listed
 from lifecycle import losses
@@ -84,11 +84,13 @@ def fate(plan: Plan) -> list[str]:
     """What becomes of data and addresses, a line each."""
     match plan.verb:
         case Verb.DELETE:
-            return ways_back(plan)
+            risks = (one for one in losses_of(plan) if one.way is not losses.Way.NONE)
+            return [*ways_back(plan), *lines_of(risks), *given_up(plan)]
         case Verb.PURGE:
             return kept.planned(plan.goal)
         case Verb.RESTORE:
-            return [*_bound_again(plan), *snapshots.cloned(plan.goal), *_addresses(plan)]
+            brought = [*_bound_again(plan), *snapshots.cloned(plan.goal), *snapshots.emptied(plan.goal)]
+            return brought + _addresses(plan)
         case Verb.RESTORE_IN_PLACE:
             return [*snapshots.exchanged(plan.goal), *kept.promised(plan.goal), *snapshots.planned(plan.goal)]
         case Verb.REMOVE:
@@ -101,20 +103,37 @@ def fate(plan: Plan) -> list[str]:
             return [VOLUMES, *snapshots.planned(plan.goal)]
 
 
+def losses_of(plan: Plan) -> tuple[Told, ...]:
+    """Of a delete: what is lost for good, and what is if a way back fails; the worst first."""
+    return told(plan.goal, losses.ways_back(plan.goal)) if plan.verb is Verb.DELETE else ()
+
+
+def lost_for_good(plan: Plan) -> list[str]:
+    """What has to be said first, a line each; of nearly every plan nothing."""
+    return lines_of(one for one in losses_of(plan) if one.way is losses.Way.NONE)
+
+
 def ways_back(plan: Plan) -> list[str]:
-    """For each volume how its data come back, and what is lost if they do not; then what is given up."""
+    """For each volume how its data come back, or why they do not."""
     lines = ["*Ways back*, of each volume: it is kept (Retain), and a restore binds it again: the same bytes"]
     lines += [
         f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
         for one in plan.goal.volumes
     ]
     lines += kept.promised(plan.goal)
+    lines += [
+        f"• {quoted(one.name)}: *no way back*: its volume {quoted(one.volume)} is gone, or another claim's"
+        for one in plan.goal.lost_claims
+    ]
     lines += snapshots.planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
     never = [claim for claim in plan.goal.claims if not claim.volume]
     lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]
-    if plan.goal.cutting is None:
-        lines += snapshots.written_down(plan.goal)
-    return lines + lost_lines(plan.goal, losses.ways_back(plan.goal)) + _addresses(plan) + _staying(plan)
+    return lines + (snapshots.written_down(plan.goal) if plan.goal.cutting is None else [])
+
+
+def given_up(plan: Plan) -> list[str]:
+    """Of the addresses of a delete, with those that stay."""
+    return _addresses(plan) + _staying(plan)
 
 
 def _uid(plan: Plan, volume: Volume) -> str:

@@ -58,9 +58,14 @@ def cloned(goal: Goal) -> list[str]:
     lines = [f"*From the set {escape(goal.chosen)}*: {claims}. What was written after it was cut is not in them."]
     if anew := [quoted(clone.claim) for clone in goal.clones if clone.is_lost]:
         lines.append(f"*Bound anew*, for their snapshots are gone and the data were kept: {listed(anew)}.")
-    empty = {claim.name for claim in goal.claims} - {clone.claim for clone in goal.clones}
-    empty -= {volume.claim for volume in goal.volumes}
-    return lines + [f":warning: {quoted(claim)} comes back empty" for claim in sorted(empty)]
+    return lines
+
+
+def emptied(goal: Goal) -> list[str]:
+    """What a restore has neither a volume nor a snapshot for, though there was a volume once."""
+    back = {*(clone.claim for clone in goal.clones), *(volume.claim for volume in goal.volumes)}
+    empty = sorted(claim.name for claim in goal.claims if claim.volume and claim.name not in back)
+    return [f":warning: {quoted(claim)} comes back empty" for claim in empty]
 
 
 def exchanged(goal: Goal) -> list[str]:

@@ -22,14 +22,20 @@ ENDING = timedelta(minutes=5)
 """For objects to be gone: finalizers are other controllers' work."""
 
 
-def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool) -> Goal:
-    """What a delete of this cluster has to reach; raises Unsafe where a claim's data could not be kept."""
+def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool, may_lose: bool = False) -> Goal:
+    """What a delete of this cluster has to reach; raises Unsafe where a claim's data could not be kept.
+
+    ``may_lose``: a claim whose volume is gone goes as well, and the plan names it as lost for good.
+    """
     topology = arranged(discovery.workloads)
     observed = discovery.observed
     refuse_unsafe_removal(topology)
     refuse_unsafe_scaling(workload for workload in topology if observed[workload].is_up)
-    volumes = {volume.claim: volume for volume in inventory.volumes}
-    refuse_unkeepable(observed.claims, volumes)
+    lost = without_volume(observed.claims, inventory)
+    if not may_lose:
+        _refuse_losing(lost)
+    keepable = tuple(claim for claim in observed.claims if claim not in lost)
+    refuse_unkeepable(keepable, inventory)
     refuse_mounted_elsewhere(discovery)
     staying = tuple(part for part in inventory.parts if keeps_services and part.addresses)
     return Goal(
@@ -41,17 +47,35 @@ def goal(discovery: Discovery, inventory: Inventory, *, keeps_services: bool) ->
         claims=observed.claims,
         mark=UNMARKED,
         parts=tuple(part for part in inventory.parts if part not in staying),
-        volumes=held(inventory, observed),
+        volumes=held(inventory, keepable),
+        unrecoverable=tuple(claim.uid for claim in lost),
         staying=staying,
         streams=inventory.streams,
         ran=any(observed[workload].is_up for workload in topology),
     )
 
 
-def held(inventory: Inventory, observed: Observed) -> tuple[Volume, ...]:
+def held(inventory: Inventory, claims: Iterable[Claim]) -> tuple[Volume, ...]:
     """The volume behind each claim that has one."""
     volumes = {volume.claim: volume for volume in inventory.volumes}
-    return tuple(volumes[claim.name] for claim in observed.claims if claim.volume and claim.name in volumes)
+    return tuple(volumes[claim.name] for claim in claims if claim.volume and claim.name in volumes)
+
+
+def without_volume(claims: Iterable[Claim], inventory: Inventory) -> tuple[Claim, ...]:
+    """The claims that had a volume and have lost it: there is nothing behind them that could be kept."""
+    volumes = {volume.name: volume for volume in inventory.volumes}
+    had = (claim for claim in claims if claim.status in ("Bound", Claim.LOST))
+    return tuple(claim for claim in had if claim.has_lost(volumes.get(claim.volume)))
+
+
+def _refuse_losing(lost: Iterable[Claim]) -> None:
+    """Raises Unsafe where a claim would go without anything that brings its data back."""
+    if claim := next(iter(lost), None):
+        raise Unsafe(
+            f"the volume {claim.volume} of claim {claim.name} is gone, or not bound to it as Kubernetes tells, so its "
+            "data could not be kept. Nothing was changed. Mend that, or remove the claim by hand; where the "
+            "configuration says `allow_unrecoverable: true` for the cluster, a plan names it as lost for good instead"
+        )
 
 
 def refuse_mounted_elsewhere(discovery: Discovery) -> None:
@@ -65,8 +89,9 @@ def refuse_mounted_elsewhere(discovery: Discovery) -> None:
             )
 
 
-def refuse_unkeepable(claims: Iterable[Claim], volumes: dict[str, Volume]) -> None:
+def refuse_unkeepable(claims: Iterable[Claim], inventory: Inventory) -> None:
     """Raises Unsafe where a claim's data could not be kept."""
+    volumes = {volume.claim: volume for volume in inventory.volumes}
     for claim in claims:
         if claim.status not in ("Bound", "Pending"):
             raise Unsafe(
@@ -122,6 +147,8 @@ def unkeepable(goal: Goal, observed: Observed) -> str | None:
         now = observed.claim(claim.name)
         if now and now.uid == claim.uid and now.volume != claim.volume:
             return f"{claim.ref} got the volume {now.volume or 'nothing'} since the plan was made"
+        if now and goal.may_lose(now.name, now.uid) and not now.has_lost(observed.volume(now.volume)):
+            return f"{claim.ref} has its {now.volume} again, or gets it: nothing of it has to be lost"
     return strangers(goal, observed)
 
 
@@ -171,7 +198,10 @@ def removed(goal: Goal, observed: Observed, ref: Ref) -> bool:
 
 
 def claim_steps(goal: Goal, observed: Observed) -> list[Step]:
-    """Remove the claims whose data are SEEN to stay; a volume that somebody set back is kept again first."""
+    """Remove the claims whose data are SEEN to stay; a volume that somebody set back is kept again first.
+
+    And those that have lost their volume, where people agreed to that.
+    """
     return [*keep_steps(goal, observed), *_claim_removals(goal, observed)]
 
 
@@ -184,7 +214,7 @@ def _claim_removals(goal: Goal, observed: Observed) -> list[Step]:
         and seen.uid == claim.uid
         and seen.status != Claim.TERMINATING
         and not seen.mounted_by
-        and keeps_data(goal, observed, seen)
+        and (keeps_data(goal, observed, seen) or _is_lost_as_agreed(goal, observed, seen))
     ]
 
 
@@ -195,6 +225,11 @@ def keeps_data(goal: Goal, observed: Observed, claim: Claim) -> bool:
         return not claim.volume
     seen = observed.volume(frozen.name)
     return seen is not None and seen.uid == frozen.uid and seen.claim_uid == claim.uid and _is_kept(goal, seen)
+
+
+def _is_lost_as_agreed(goal: Goal, observed: Observed, claim: Claim) -> bool:
+    """Whether people agreed to lose this very claim, and in this picture, too, there is nothing that could be kept."""
+    return goal.may_lose(claim.name, claim.uid) and claim.has_lost(observed.volume(claim.volume))
 
 
 def claim_removed(goal: Goal, observed: Observed, ref: Ref) -> bool:

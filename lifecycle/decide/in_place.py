@@ -36,7 +36,7 @@ def goal(
     _refuse_others(clones, discovery)
     replaced = tuple(claim for claim in observed.claims if claim.name in names)
     volumes = {volume.claim: volume for volume in inventory.volumes}
-    delete.refuse_unkeepable(replaced, volumes)
+    delete.refuse_unkeepable(replaced, inventory)
     delete.refuse_mounted_elsewhere(discovery)
     left = half_done.goal.counts if half_done else {}
     made = Goal(

@@ -65,7 +65,7 @@ def goal(
         claims=observed.claims,
         mark=UNMARKED,
         parts=inventory.parts,
-        volumes=delete.held(inventory, observed),
+        volumes=delete.held(inventory, observed.claims),
         ran=any(observed[workload].is_up for workload in topology),
         cutting=cutting,
     )
@@ -75,7 +75,7 @@ def on_the_way(made: Goal, discovery: Discovery, inventory: Inventory, excluded:
     """The same stop, with a cold set of what is down then. Raises as `goal`."""
     cutting = _cutting(discovery, inventory, Temperature.COLD, excluded, None)
     refuse_incomplete(cutting)
-    volumes = delete.held(inventory, discovery.observed)
+    volumes = delete.held(inventory, discovery.observed.claims)
     return replace(made, mark=UNMARKED, parts=inventory.parts, volumes=volumes, cutting=cutting)
 
 

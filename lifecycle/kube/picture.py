@@ -32,7 +32,7 @@ def resources_of(goal: Goal) -> tuple[Resource, ...]:
         return scratch.SCRATCHED
     if not goal.is_wide:
         return PICTURED
-    volumes = (Resource.VOLUMES,) if goal.volumes else ()
+    volumes = (Resource.VOLUMES,) if goal.watched_volumes else ()
     return (*PICTURED_WIDELY, *volumes, *(SNAPSHOTTED if _names_of_set(goal) else ()))
 
 
@@ -104,7 +104,7 @@ def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:
 
 
 def _volumes(goal: Goal, namespace: str, lists: Lists) -> tuple[Volume, ...]:
-    names = {one.name for one in goal.volumes}
+    names = goal.watched_volumes
     found = (volume(one, namespace) for one in lists.get(Resource.VOLUMES, ()) if read.name_of(one) in names)
     return tuple(sorted(found, key=lambda one: one.name))
 

@@ -203,11 +203,17 @@ class Doing:
 
     async def _require_kept(self, volume: Ref) -> None:
         """The picture may be older than what somebody did to the volume since."""
+        may_lose = self.goal.may_lose(self.step.ref.name, self.step.uid)
         try:
             behind = await self.door.get(paths.of(volume, self.namespace))
         except Gone:
+            if may_lose:
+                return
             raise Conflict(f"{volume} of {self.step.ref} is gone") from None
-        volumes.require_kept(behind, self.step.ref, self.step.uid, self.operation.id)
+        if may_lose:
+            volumes.require_anothers(behind, self.step.ref, self.step.uid)
+        else:
+            volumes.require_kept(behind, self.step.ref, self.step.uid, self.operation.id)
 
     async def make(self) -> str:
         """As it was captured, or of the chosen set. A name that is taken means done only where this restore made it."""

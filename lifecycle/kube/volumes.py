@@ -162,3 +162,10 @@ def require_kept(found: Json, claim: Ref, claim_uid: str, operation: str) -> Non
         raise Conflict(
             f"{claim} is not removed: its volume {read.name_of(found)} is {policy_of(found)}, or not its own"
         )
+
+
+def require_anothers(found: Json, claim: Ref, claim_uid: str) -> None:
+    """Raises Conflict where the volume is the claim's own, or may become so: the claim was to go because it is not."""
+    holder = (read.spec_of(found).get("claimRef") or {}).get("uid") or ""
+    if holder in ("", claim_uid):
+        raise Conflict(f"{claim} is not removed: its volume {read.name_of(found)} is there again")

@@ -36,7 +36,9 @@ EMOJI = {
     "pause_button": "⏸️",
     "pushpin": "📌",
     "rotating_light": "🚨",
+    "red_circle": "🔴",
 }
+ALERT_SIGNS = {"error": "🟥", "warning": "🟧", "success": "🟩", "info": "🟦"}
 TASK_SIGNS = {"pending": "○", "in_progress": "◐", "complete": "●", "error": "✗"}
 ANGLED = re.compile(r"<([^<>]*)>")
 NAMED_EMOJI = re.compile(r":([a-z0-9_+-]+):")
@@ -129,8 +131,10 @@ def _block(block: Json, workspace: Workspace) -> list[str]:
     kind = block["type"]
     if kind == "section":
         return list(_section(block, workspace))
-    if kind in ("header", "alert"):
+    if kind == "header":
         return _text(block["text"], workspace).split("\n")
+    if kind == "alert":
+        return f"{ALERT_SIGNS.get(block.get('level', ''), '⬜')} {_text(block['text'], workspace)}".split("\n")
     if kind == "divider":
         return ["─" * 24]
     if kind == "context":

@@ -17,7 +17,7 @@ from lifecycle.approval import Approval, ApprovalDecided, ApprovalState
 from lifecycle.errors import ClusterBusy, Refused, Retryable
 from lifecycle.model import Person, Place
 from lifecycle.operation import Outcome, State
-from sandbox.slack import Message, View
+from sandbox.slack import Message, View, blocks
 from sandbox.slack.blocks import faults_in_view
 from storage.database import StorageError
 from tests.bot.house import House, running
@@ -510,6 +510,18 @@ async def test_a_dialog_that_slack_does_not_open_is_acked_and_answered_with_what
     assert answer is not on
     assert office.slack.person("bob").modal is None
     assert APPROVED in words_of(await office.types("bob", f"approve {approval.id} prod"))
+
+
+async def test_a_workspace_that_knows_no_alerts_gets_the_dialog_in_plainer_blocks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, on = await asked(office)
+    red = await office.slack.person("bob").opens("approve", on)
+    assert red.blocks[0]["type"] == "alert", "OAuth tokens, of which no snapshot is cut"
+    monkeypatch.delitem(blocks.KINDS, "alert")
+    plain = await office.slack.person("carol").opens("approve", on)
+    assert plain.blocks[0]["text"]["text"].startswith(":red_circle: ")
+    assert APPROVED in await submits(office, "carol", plain)
 
 
 async def test_an_expired_trigger_is_answered_with_what_to_type(office: Office) -> None:

@@ -125,6 +125,13 @@ def test_nothing_is_verified_by_itself_unless_it_says_how_often(tmp_path: Path) 
     assert not often.retention.removes
 
 
+def test_nothing_may_be_lost_for_good_unless_the_cluster_says_so(tmp_path: Path) -> None:
+    assert not load(tmp_path, SMALL).clusters["dev"].allow_unrecoverable
+    assert load(tmp_path, cluster(allow_unrecoverable="true")).clusters["dev"].allow_unrecoverable
+    (said,) = problems(tmp_path, cluster(allow_unrecoverable="'yes please'"))
+    assert "allow_unrecoverable: expected true or false" in said
+
+
 def test_a_stop_scales_unless_the_cluster_says_that_it_removes(tmp_path: Path) -> None:
     assert load(tmp_path, SMALL).clusters["dev"].stop_mode == "scale"
     assert load(tmp_path, cluster(stop_mode="remove")).clusters["dev"].stop_mode == "remove"

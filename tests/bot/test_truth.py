@@ -26,6 +26,7 @@ from lifecycle.observed import Address, Discovery, Forwarding, Stream
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan
+from lifecycle.snapshots import Cutting, Member, Temperature
 from sandbox.slack.blocks import MESSAGE, faults_in_blocks, faults_in_view
 from tests.bot.views.reading import texts
 from tests.bot.views.world import recorded
@@ -128,6 +129,18 @@ def test_card_and_dialog_name_the_losses_within_slacks_limits(mode: str, replica
         for line in lost_lines(goal(mode, replicas=replicas), ways_back(goal(mode, replicas=replicas))):
             assert line in shown
     assert len(card["blocks"]) < 12, "a phone is small"
+
+
+def test_what_nobody_misses_is_no_alarm_and_what_a_snapshot_has_is_none() -> None:
+    made = goal("tethered")
+    cut = tuple(Member(claim.name, claim.uid, "1Gi", "csi", "class", "Delete") for claim in made.claims)
+    for members, alarms in ((cut, 0), (cut[:-1], 1), ((), 1)):
+        dialog = cards.modal(approval_of(replace(made, cutting=Cutting(Temperature.COLD, members))))
+        assert [block["type"] for block in dialog["blocks"]].count("alert") == alarms
+    only_cache = tuple(member for member in cut if "cachevol" not in member.claim)
+    dialog = cards.modal(approval_of(replace(made, cutting=Cutting(Temperature.COLD, only_cache))))
+    assert "nothing that matters" in "\n".join(texts(dialog))
+    assert "alert" not in {block["type"] for block in dialog["blocks"]}
 
 
 @given(

@@ -117,7 +117,7 @@ class World:
             return seen
         source = goal.source or goal.mark
         found = {"": source in self.captures, **{one: (one, source) in self.copies for one in goal.copies}}
-        named, refs = {volume.name for volume in goal.volumes}, {part.ref for part in goal.parts}
+        named, refs = goal.watched_volumes, {part.ref for part in goal.parts}
         return replace(
             seen,
             volumes=tuple(volume for name, volume in self.volumes.items() if name in named),

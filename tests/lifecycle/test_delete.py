@@ -26,10 +26,14 @@ EPOCH = 3
 WORKLOADS = tuple(values.workload(component) for component in (Component.NOSQL, Component.SQL, Component.TM))
 NEW = Claim("logvol-log-set-0-0", "uid-c3", "Pending")
 """It never had a volume."""
+LOST = Claim("reportingvol-reporting-set-0-0", "uid-c4", Claim.LOST, "pvc-4")
+"""Its volume is gone, and the plan that was approved says so."""
 FOUND = values.discovery(workloads=WORKLOADS)
 FOUND = replace(FOUND, observed=replace(FOUND.observed, claims=(*values.CLAIMS, NEW)))
 INVENTORY = values.inventory(FOUND)
-GOAL = delete.goal(FOUND, INVENTORY, keeps_services=False).marked(MARK)
+FOUND = replace(FOUND, observed=replace(FOUND.observed, claims=(*FOUND.observed.claims, LOST)))
+GOAL = delete.goal(FOUND, INVENTORY, keeps_services=False, may_lose=True).marked(MARK)
+APPROVED_LOSSES = {(LOST.name, LOST.uid)}
 UIDS = {one.uid for one in (*GOAL.topology, *GOAL.claims, *GOAL.volumes, *GOAL.parts)}
 ALLOWED = {
     "down": {(Action.SCALE_TO_ZERO, False)},
@@ -78,6 +82,18 @@ def put_claim(world: World, claim: Claim, how: str) -> None:
             world.claims[claim.name] = replace(claim, uid="uid-theirs", status="Pending", volume="")
         case "mounted":
             world.guests[claim.name] = "somebodys-pod"
+        case "lost":
+            world.claims[claim.name] = replace(claim, status=Claim.LOST)
+
+
+def put_lost_claim(world: World, how: str) -> None:
+    """What becomes of the volume that was gone when the plan was approved; of the claim what may become of any."""
+    holders = {"there again": LOST.uid, "to be bound again": "", "another's": "uid-theirs"}
+    if how not in holders:
+        put_claim(world, LOST, how)
+        return
+    world.volumes[LOST.volume] = replace(values.volume_of(LOST), claim_uid=holders[how])
+    world.data[LOST.volume] = WRITTEN if how != "another's" else "theirs"
 
 
 def put_volume(world: World, volume: Volume, how: str) -> None:
@@ -96,7 +112,18 @@ def put_volume(world: World, volume: Volume, how: str) -> None:
 
 
 WORKLOAD_STATES = [*values.STATES, "gone", "namesake"]
-CLAIM_STATES = ["bound", "gone", "terminating", "namesake", "mounted"]
+CLAIM_STATES = ["bound", "gone", "terminating", "namesake", "mounted", "lost"]
+LOST_STATES = [
+    "as it was",
+    "gone",
+    "terminating",
+    "namesake",
+    "mounted",
+    "there again",
+    "to be bound again",
+    "another's",
+]
+WRITTEN = "bytes that somebody found again"
 VOLUME_STATES = ["delete", "retain", "kept", "kept by another", "set back", "other uid", "other claim", "gone"]
 
 
@@ -112,6 +139,7 @@ def worlds(draw: st.DrawFn) -> tuple[World, int]:
         put_part(world, part, draw(st.sampled_from(["there", "gone", "namesake"])))
     for claim in values.CLAIMS:
         put_claim(world, claim, draw(st.sampled_from(["bound", "bound", *CLAIM_STATES])))
+    put_lost_claim(world, draw(st.sampled_from(["as it was", "as it was", *LOST_STATES])))
     for volume in GOAL.volumes:
         put_volume(world, volume, draw(st.sampled_from(["kept", "kept", "delete", *VOLUME_STATES])))
     if draw(st.booleans()):
@@ -142,12 +170,17 @@ def check(phase: Phase, goal: Goal, observed: Observed, step: Step) -> None:
 
 
 def check_claim(goal: Goal, observed: Observed, step: Step) -> None:
+    """It goes only while its own volume is SEEN Retain, unless the approved plan says that nothing of it is left."""
     claim = observed.claim(step.ref.name)
     assert claim is not None
     assert claim.uid == step.uid
     assert not claim.mounted_by
     if claim.name == NEW.name:
         assert not claim.volume
+        return
+    if (claim.name, claim.uid) in APPROVED_LOSSES:
+        behind = observed.volume(LOST.volume)
+        assert behind is None or behind.claim_uid == "uid-theirs"
         return
     (frozen,) = [volume for volume in goal.volumes if volume.claim == claim.name]
     seen = observed.volume(frozen.name)
@@ -205,8 +238,10 @@ def test_from_every_half_way_state_no_step_loses_a_byte_and_it_ends_or_says_what
     start: tuple[World, int], seed: int
 ) -> None:
     world, begins = start
+    found_again = {name for name, word in world.data.items() if word == WRITTEN}
     why = end_of_a_delete(world, begins, Random(seed))
     assert why is None or not why.endswith("late"), why
+    assert found_again == {name for name, word in world.data.items() if word == WRITTEN}
     if why is None:
         assert bytes_of(world) == WHOLE
         assert not {claim.uid for claim in world.claims.values()} & {claim.uid for claim in GOAL.claims}
@@ -238,6 +273,31 @@ def test_with_any_single_step_refused_for_ever_nothing_after_it_is_done(step: St
         assert len(world.parts) == len(GOAL.parts)
     if failed < 4:
         assert len(world.claims) == len(GOAL.claims)
+
+
+def test_the_property_fails_for_a_claim_that_is_lost_and_not_on_the_approved_list() -> None:
+    """Which is what a decision would do that took any lost claim for an approved one."""
+    world = whole()
+    world.states.clear()
+    put_claim(world, values.CLAIMS[0], "lost")
+    put_volume(world, GOAL.volumes[0], "gone")
+    widened = replace(GOAL, unrecoverable=tuple(claim.uid for claim in GOAL.claims), volumes=GOAL.volumes[1:])
+    observed = world.picture(GOAL)
+    (step,) = [one for one in delete.claim_steps(widened, observed) if one.ref == values.CLAIMS[0].ref]
+    with pytest.raises(AssertionError):
+        check(delete.CLAIMS_REMOVED, GOAL, observed, step)
+    assert step not in delete.claim_steps(GOAL, observed)
+
+
+@pytest.mark.parametrize("how", ["there again", "to be bound again"])
+@pytest.mark.parametrize("name", ["keep", "remove", "remove-claims"])
+def test_a_volume_that_was_given_up_and_is_there_again_is_named_and_its_claim_stays(name: str, how: str) -> None:
+    world = whole()
+    put_lost_claim(world, how)
+    (phase,) = [phase for phase in phases_of(GOAL) if phase.name == name]
+    observed = world.picture(GOAL)
+    assert f"{LOST.ref} has its pvc-4 again" in (phase.obstacle(GOAL, observed) or "")
+    assert LOST.ref not in {step.ref for step in delete.claim_steps(GOAL, observed)}
 
 
 @pytest.mark.parametrize("state", ["gone", "other uid", "other claim"])
@@ -350,7 +410,7 @@ def half_deleted(data: st.DataObject) -> World:
     removed = data.draw(st.sets(st.sampled_from(sorted({*world.states, *world.parts}))))
     world.states = {ref: state for ref, state in world.states.items() if ref not in removed}
     world.parts = {ref: part for ref, part in world.parts.items() if ref not in removed}
-    del world.claims[NEW.name]
+    del world.claims[NEW.name], world.claims[LOST.name]
     for claim in data.draw(st.sets(st.sampled_from(values.CLAIMS)).map(sorted_claims)):
         put_claim(world, claim, data.draw(st.sampled_from(["gone", "terminating"])))
     return world
@@ -366,14 +426,16 @@ REFUSALS = [
     (None, {"status": "Lost"}, None, "is Lost"),
     (None, {"status": Claim.TERMINATING}, None, "is Terminating"),
     (None, {"mounted_by": ("backup",)}, None, "mounted by pod/backup"),
-    (None, None, {"claim_uid": "uid-theirs"}, "not bound to it"),
+    (None, None, {"claim_uid": ""}, "not bound to it"),
     (None, None, {"claim": "theirs"}, "not bound to it"),
 ]
+"""What somebody can mend first: no configuration lets it pass."""
 
 
+@pytest.mark.parametrize("may_lose", [False, True])
 @pytest.mark.parametrize(("workload", "claim", "volume", "says"), REFUSALS)
 def test_a_delete_that_could_lose_data_is_refused(
-    workload: Workload | None, claim: dict[str, Any] | None, volume: dict[str, str] | None, says: str
+    workload: Workload | None, claim: dict[str, Any] | None, volume: dict[str, str] | None, says: str, may_lose: bool
 ) -> None:
     found, inventory = FOUND, INVENTORY
     if workload:
@@ -381,11 +443,44 @@ def test_a_delete_that_could_lose_data_is_refused(
     if claim:
         changed = replace(values.CLAIMS[0], **claim)
         found = replace(found, observed=replace(found.observed, claims=(changed, *values.CLAIMS[1:])))
+    else:
+        found = replace(found, observed=replace(found.observed, claims=values.CLAIMS))
     if volume:
         first = replace(INVENTORY.volumes[0], **volume)
         inventory = replace(inventory, volumes=(first, *INVENTORY.volumes[1:]))
     with pytest.raises(Unsafe, match=says):
+        delete.goal(found, inventory, keeps_services=False, may_lose=may_lose)
+
+
+ANOTHERS = {"claim": "theirs", "claim_uid": "uid-theirs"}
+
+
+@pytest.mark.parametrize(
+    "volume", [None, ANOTHERS, {"claim_uid": "uid-theirs"}], ids=["gone", "another's", "of a namesake"]
+)
+@pytest.mark.parametrize("status", ["Bound", "Lost"])
+def test_a_claim_without_its_volume_is_refused_unless_that_is_allowed_and_is_listed_then(
+    status: str, volume: dict[str, str] | None
+) -> None:
+    first = replace(values.CLAIMS[0], status=status)
+    found = replace(FOUND, observed=replace(FOUND.observed, claims=(first, values.CLAIMS[1], NEW)))
+    left = (replace(INVENTORY.volumes[0], **volume),) if volume else ()
+    inventory = replace(INVENTORY, volumes=(*left, INVENTORY.volumes[1]))
+    with pytest.raises(Unsafe, match=r"pvc-1 of claim nosqlvol-cass-set-0-0 is gone.*`allow_unrecoverable: true`"):
         delete.goal(found, inventory, keeps_services=False)
+    made = delete.goal(found, inventory, keeps_services=False, may_lose=True)
+    assert (made.unrecoverable, made.volumes) == ((first.uid,), (INVENTORY.volumes[1],))
+    assert made.watched_volumes == {"pvc-1", "pvc-2"}
+    assert made.may_lose(first.name, first.uid)
+    assert not made.may_lose(first.name, "uid-theirs")
+    assert not made.may_lose(values.CLAIMS[1].name, first.uid)
+
+
+def test_where_nothing_is_lost_the_permission_changes_nothing() -> None:
+    found = replace(FOUND, observed=replace(FOUND.observed, claims=(*values.CLAIMS, NEW)))
+    made = [delete.goal(found, INVENTORY, keeps_services=False, may_lose=may_lose) for may_lose in (False, True)]
+    assert made[0] == made[1]
+    assert made[0].unrecoverable == (), "a claim that never had a volume loses nothing"
 
 
 def test_a_restore_of_what_is_whole_is_refused() -> None:

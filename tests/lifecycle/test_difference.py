@@ -18,7 +18,7 @@ FOUND = values.discovery(workloads=(SQL, TM))
 
 
 def planned(found: Discovery = FOUND, inventory: Inventory | None = None, *, keeps_services: bool = True) -> Plan:
-    goal = delete.goal(found, inventory or values.inventory(found), keeps_services=keeps_services)
+    goal = delete.goal(found, inventory or values.inventory(found), keeps_services=keeps_services, may_lose=True)
     return plan(goal, found)
 
 
@@ -55,6 +55,12 @@ CHANGES = {
     "a claim more": (
         planned(seen(claims=(FIRST, SECOND, THIRD))),
         ("persistentvolumeclaim/sqlvol-mysql-set-0-1 is new", "persistentvolume/pvc-3 is new"),
+    ),
+    "a volume lost": (
+        planned(
+            seen(claims=(FIRST, replace(SECOND, status="Lost"))), Inventory((values.volume_of(FIRST),), values.PARTS)
+        ),
+        ("persistentvolume/pvc-2 is gone", "persistentvolumeclaim/sqlvol-mysql-set-0-0 would be lost for good now"),
     ),
     "a service more": (planned(inventory=with_parts(*values.PARTS, SVC)), ("service/new-svc is new",)),
     "a service made anew": (
@@ -94,6 +100,17 @@ def test_a_plan_that_was_stored_is_compared_as_well() -> None:
     stored = from_plain(Plan, to_plain(BEFORE))
     assert difference(stored, planned()) == ()
     assert difference(stored, CHANGES["a count"][0]) == CHANGES["a count"][1]
+
+
+def test_a_loss_that_was_agreed_to_and_is_none_any_more_is_a_difference_and_so_is_that_of_another_claim() -> None:
+    lost, _ = CHANGES["a volume lost"]
+    assert "persistentvolumeclaim/sqlvol-mysql-set-0-0 would not be lost any more" in difference(lost, BEFORE)
+    other = replace(lost, goal=replace(lost.goal, unrecoverable=(FIRST.uid,)))
+    assert other.digest != lost.digest
+    assert difference(lost, other) == (
+        "persistentvolumeclaim/nosqlvol-cass-set-0-0 would be lost for good now",
+        "persistentvolumeclaim/sqlvol-mysql-set-0-0 would not be lost any more",
+    )
 
 
 def test_a_service_that_would_stay_and_now_goes_is_a_difference() -> None:

@@ -127,6 +127,16 @@ async def begun(place: Scene, what: str) -> Operation:
             return await place.delete()
 
 
+def test_a_claim_whose_volume_is_gone_or_anothers_is_in_no_set_and_makes_one_incomplete() -> None:
+    claim = replace(values.CLAIMS[0], status="Lost")
+    classes = values.SNAPSHOT_CLASSES
+    for behind in (None, values.volume_of(claim, claim_uid="uid-theirs", driver=values.CSI, is_csi=True)):
+        volumes = {claim.name: behind} if behind else {}
+        members, (unsaved,) = choose((claim,), volumes, classes, ())
+        assert (members, unsaved.is_wanted) == ((), True)
+        assert unsaved.why == "its volume pvc-1 is gone, or another claim's"
+
+
 @pytest.mark.parametrize("what", SETS)
 @cut_anywhere
 async def test_cut_off_anywhere_and_taken_up_it_ends_with_the_same_set(cut: Cut, what: str) -> None:

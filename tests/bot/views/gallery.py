@@ -188,6 +188,13 @@ def approval_views(world: World) -> Iterator[tuple[str, Message]]:
         one = world.approval(state)
         yield cards.headline(one)[:20], cards.live(one, [])
         yield cards.headline(one)[:20], cards.bare(one)
+    losing = world.losing()
+    yield "Delete prod? Needs", cards.live(world.approval(asked=losing), [])
+    yield "plan to delete prod", answers.plan("prod", losing)
+    lost = replace(world.removal(), goal=losing.goal.marked("op-delete"))
+    yield "prod is deleted", answers.deleted("prod", lost, world.gone())
+    ended = thread.thread(replace(lost, phase="remove-claims"), world.entries(lost)[-ENDS:])
+    yield "Deleted prod", ended or {}
     pending = world.approval()
     yield "asked for: delete prod (ap-", cards.requested(pending)
     yield "your yes to ap-", cards.approved(pending)

@@ -30,6 +30,36 @@ def test_slack_takes_the_dialog_however_much_there_is_to_say(word: str, claims: 
         assert faults_in_view(cards.told_in_modal(answer)) == []
 
 
+def test_what_is_lost_for_good_is_said_first_and_in_red_and_what_is_only_at_risk_after_it() -> None:
+    one = World("data-mysql-set-0", claims=3).approval(asked=World("data-mysql-set-0", claims=3).losing())
+    dialog = cards.modal(one)
+    assert faults_in_view(dialog) == []
+    first, named, risk = dialog["blocks"][:3]
+    assert (first["type"], first["level"]) == ("alert", "error")
+    assert "LOST FOR GOOD with this delete" in first["text"]["text"]
+    assert "data-mysql-set-0-1 and data-mysql-set-0-2: *what is on it is unknown" in named["text"]["text"]
+    assert risk["text"]["text"].startswith("*Lost only if a kept volume and its snapshot are lost*")
+    shown = "\n".join(texts(dialog))
+    assert shown.count("LOST FOR GOOD") == 1
+    assert "• data-mysql-set-0-1: *no way back*: its volume pv-data-mysql-set-0-1 is gone" in shown
+    assert "no snapshot of data-mysql-set-0-1: its volume pv-data-mysql-set-0-1 is gone" in shown
+    card = words(cards.live(one, []))
+    headline, alarm, *_ = card.split("\n")
+    assert "Delete prod?" in headline
+    assert alarm.startswith(":rotating_light: *LOST FOR GOOD")
+    decided = words(cards.live(replace(one, state=ApprovalState.DENIED), []))
+    assert "LOST FOR GOOD" not in decided, "nothing was done"
+
+
+def test_the_plainer_dialog_says_the_same_in_blocks_that_every_workspace_knows() -> None:
+    dialog = cards.modal(World("patching").approval(asked=World("patching").losing()))
+    plainer = cards.plainer(dialog)
+    assert faults_in_view(plainer) == []
+    assert "alert" not in {block["type"] for block in plainer["blocks"]}
+    assert plainer["blocks"][0]["text"]["text"].startswith(":red_circle: ")
+    assert len(list(texts(plainer))) == len(list(texts(dialog)))
+
+
 def test_a_delete_of_three_zones_and_sixty_claims_names_each_volume_and_its_way_back() -> None:
     big = World("data-mysql-set-0", zones=3, claims=60)
     card, dialog = words(cards.live(big.approval(), [])), "\n".join(texts(cards.modal(big.approval())))

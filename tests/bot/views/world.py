@@ -193,6 +193,13 @@ class World:
     def delete_goal(self, *, keeps_services: bool) -> Goal:
         return delete.goal(self.bound, self.inventory, keeps_services=keeps_services)
 
+    def losing(self) -> Plan:
+        """A delete of a cluster whose claims have all lost their volumes, but the first."""
+        found = self.bound
+        left = replace(self.inventory, volumes=self.inventory.volumes[:1])
+        made = delete.goal(found, left, keeps_services=False, may_lose=True)
+        return plan(snapshot.as_far_as_possible(made, found, left, (), None), found)
+
     @property
     def bound(self) -> Discovery:
         """The same, each claim with a volume."""
@@ -307,8 +314,8 @@ class World:
             values.NOW, LATER, state, operation="op-000001" if state is ProposalState.ACCEPTED else None,
         )  # fmt: skip
 
-    def approval(self, state: ApprovalState = ApprovalState.PENDING) -> Approval:
-        made, bob = self.plan(Verb.DELETE), Person("T0TML", "U0BOB")
+    def approval(self, state: ApprovalState = ApprovalState.PENDING, asked: Plan | None = None) -> Approval:
+        made, bob = asked or self.plan(Verb.DELETE), Person("T0TML", "U0BOB")
         said = (Decision(bob, state is not ApprovalState.DENIED, values.NOW, self.word),)
         return Approval(
             "ap-000001", Verb.DELETE, "prod", values.TARGET, values.ALICE, values.OPS, self.word, self.word,

@@ -48,8 +48,8 @@ OPERATORS = ("@S0TMLOPS",)
 
 
 def asks(needed: int, *approvers: str) -> dict[str, Terms]:
-    """What a delete needs."""
-    return {"delete": Terms(needed, (approvers,), reason_required=True)}
+    """What a delete needs, and a restore in place."""
+    return dict.fromkeys(("delete", "restore-in-place"), Terms(needed, (approvers,), reason_required=True))
 
 
 CLUSTERS = (

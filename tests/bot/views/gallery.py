@@ -7,7 +7,7 @@ from datetime import timedelta
 from bot.access import Role, Undecided
 from bot.outcome import ApprovedNotBegun, Overtaken
 from bot.overview import Hidden
-from bot.views import answers, kept, operation, removals, thread
+from bot.views import answers, kept, operation, removals, snapshots, thread
 from bot.views import approval as cards
 from bot.views.blocks import Message
 from lifecycle import approval, errors
@@ -185,6 +185,7 @@ def kept_views(world: World) -> Iterator[tuple[str, Message]]:
     )
     yield lead, kept.kept("prod", replace(world.kept_records(), sets=several), LATER, "ml550", left)
     yield lead, kept.kept("prod", Records(), LATER, "ml550", left)
+    yield "Slack did not open", snapshots.unopened(world.kept()[0])
     for one in world.notices():
         yield kept.headline(one), kept.notice_live(one, world.notice_entries())
         yield kept.headline(one), kept.notice_bare(one)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from bot.views import answers, modals
+from bot.views import answers, modals, snapshots
 from bot.views import approval as cards
 from bot.views.blocks import BLOCK_LIMIT
 from lifecycle.approval import ApprovalState
 from lifecycle.model import Verb
 from sandbox.slack.blocks import faults_in_view
 from tests.bot.views.reading import finish, texts, words, wrong_in
-from tests.bot.views.world import World
+from tests.bot.views.world import LATER, World
 
 
 @pytest.mark.parametrize("word", ["patching", "<!channel>", "```\n<!channel>\n```", "&" * 4000, "x" * 10_000])
@@ -28,6 +28,16 @@ def test_slack_takes_the_dialog_however_much_there_is_to_say(word: str, claims: 
     assert dialog["private_metadata"] == one.id
     for answer in (answers.deciding(), answers.broken(), cards.approved(one)):
         assert faults_in_view(modals.page(answer)) == []
+
+
+@pytest.mark.parametrize("word", ["patching", "<!channel>", "```\n<!channel>\n```", "&" * 4000, "x" * 10_000])
+@pytest.mark.parametrize("has_to_say_why", [True, False])
+def test_slack_takes_the_dialog_of_a_restore(word: str, has_to_say_why: bool) -> None:
+    kept = World(word).kept()[0]
+    dialog = snapshots.modal(kept, LATER, has_to_say_why=has_to_say_why)
+    assert faults_in_view(dialog) == []
+    assert [wrong_in(text) for text in texts(dialog)] == [[]] * len(list(texts(dialog)))
+    assert (dialog["private_metadata"], dialog["blocks"][-1]["optional"]) == (kept.content.id, not has_to_say_why)
 
 
 def test_what_is_lost_for_good_is_said_first_and_in_red_and_what_is_only_at_risk_after_it() -> None:

@@ -11,7 +11,9 @@ VOLUMES, IN_THE_SET = 5, 4
 
 
 @pytest.mark.timeout(90)
-async def test_the_demo_tells_a_delete_that_takes_two_people_its_undo_and_a_restore_from_its_set(tmp_path: Path) -> None:
+async def test_the_demo_tells_a_delete_that_takes_two_people_its_undo_and_a_restore_from_its_set(
+    tmp_path: Path,
+) -> None:
     told: list[str] = []
     async with town(tmp_path) as here:
         transcript = await demo.play(here.box, told.append)

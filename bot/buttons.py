@@ -36,7 +36,7 @@ class Button:
 
 
 class Buttons:
-    """Every button but Approve, which opens a modal."""
+    """Every button that opens no modal."""
 
     def __init__(
         self,
@@ -68,7 +68,6 @@ class Buttons:
             "withdraw": Button(self._withdraw, "withdraw"),
             "run": Button(self._run, "run"),
             "undo": Button(self._undo, "undo"),
-            "restore_set": Button(self._restore_set, "restore set"),
             "verify": Button(self._verify, "verify"),
             "keep-longer": Button(self._keep_longer, "keep longer"),
             "pin": Button(self._pin, "pin", settles=True),
@@ -111,10 +110,6 @@ class Buttons:
     async def _undo(self, person: Person, place: Place, identity: str) -> Message:
         """In the thread of a delete."""
         return await self._submit(person, place, f"restore {(await self._operation(identity)).cluster}")
-
-    async def _restore_set(self, person: Person, place: Place, identity: str) -> Message:
-        """Beside a set."""
-        return await self._submit(person, place, f"restore {(await self._operation(identity)).cluster} {identity}")
 
     async def _verify(self, person: Person, place: Place, identity: str) -> Message:
         """Beside a set."""

@@ -1,6 +1,7 @@
 """Answers what people type and press. Every answer is private; what happens is told in the cluster's channel."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,9 +27,9 @@ from bot.commands import (
     Whoami,
     Withdraw,
 )
+from bot.forms import Dialog, Form, Forms
 from bot.gate import Gate
 from bot.grammar import parse
-from bot.line import normalised
 from bot.outcome import Interrupted, Request
 from bot.overview import Overview, Permalink
 from bot.reception import Reception, TooMany
@@ -38,7 +39,6 @@ from bot.views import approval as approval_views
 from bot.views import hold as hold_views
 from bot.views.blocks import Message
 from bot.views.outcome import told
-from lifecycle.approval import Approval
 from lifecycle.errors import ClusterBusy, ClusterError, Refused
 from lifecycle.model import Person, Place
 from lifecycle.ports import Clock
@@ -80,7 +80,8 @@ class Desk:
         self.reception = Reception()
         self._overview = Overview(sites, access, memory, permalink, clock)
         self.buttons: Mapping[str, Button] = Buttons(sites, gate, access, memory, self._overview, clock).by_action
-        """By the name that Slack sends along."""
+        self.forms: Mapping[str, Form] = Forms(sites, gate, access, memory, clock).by_name
+        """Both by the name that Slack sends along."""
 
     async def answer(self, request: Request) -> Message:
         """The private answer to a slash command."""
@@ -92,22 +93,24 @@ class Desk:
         answer = await self._answered(request, partial(button.press, person, place, value))
         return Answer(answer.message, settles=answer.settles and button.settles)
 
-    async def decide(self, person: Person, place: Place, approval: str) -> Approval:
-        """A card's Approve: what the modal is made of. Raises Refused; the refusal is recorded."""
-        try:
-            with self.reception.let_in():
-                return await self._gate.consent.look_at(person, approval, place)
-        except Refused as refusal:
-            await self.record_refusal(Request(person, place, f"approve {approval}"), refusal)
-            raise
+    async def open(self, form: Form, person: Person, place: Place, value: str) -> Dialog:
+        """The modal for a click; ``value`` is the id of what it is about. Raises Refused; the refusal is recorded."""
+        async with self._refusals_recorded(Request(person, place, f"{form.words} {value}")):
+            return await form.opens(person, place, value)
 
-    async def approve(self, person: Person, place: Place, approval: str, typed: str, reason: str) -> Message:
+    async def submit(self, form: Form, person: Person, place: Place, value: str, typed: Mapping[str, str]) -> Message:
         """The modal's submission. Raises Refused; the refusal is recorded."""
+        words = " ".join([form.words, value, *filter(None, typed.values())])
+        async with self._refusals_recorded(Request(person, place, words)):
+            return await form.submits(person, place, value, typed)
+
+    @asynccontextmanager
+    async def _refusals_recorded(self, request: Request) -> AsyncIterator[None]:
         try:
             with self.reception.let_in():
-                return told(await self._gate.consent.approve(person, approval, normalised(typed), reason))
+                yield
         except Refused as refusal:
-            await self.record_refusal(Request(person, place, f"approve {approval} {typed}"), refusal)
+            await self.record_refusal(request, refusal)
             raise
 
     async def _answered(self, request: Request, work: Callable[[], Awaitable[Message]]) -> Answer:

@@ -15,6 +15,11 @@ def unescaped(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
+def escaped(text: str) -> str:
+    """What Slack would deliver of a line with this in it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def normalised(text: str) -> str:
     """The words as they are compared: without what copy and paste, phones and word processors made of them."""
     return " ".join(word.text for word in _words(text))

@@ -1,7 +1,7 @@
 """Slack's payloads in, the desk's answers out. Nothing long runs here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -13,12 +13,11 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk import Answer, Desk
+from bot.forms import Dialog, Form
 from bot.outcome import Request
 from bot.slack_trouble import UNREACHED, code_of, is_passing
-from bot.views import answers
-from bot.views import approval as approval_views
+from bot.views import answers, modals
 from bot.views.blocks import Message
-from lifecycle.approval import WrongName
 from lifecycle.errors import ClusterError, Refused
 from lifecycle.model import Person, Place
 from storage.database import StorageError
@@ -42,6 +41,8 @@ NOT_TAKEN = frozenset({"invalid_arguments", "invalid_blocks"})
 
 T = TypeVar("T")
 Press = Callable[[Person, Place, str], Awaitable[Answer]]
+Opens = Callable[[Person, Place, str], Awaitable[Dialog]]
+Submits = Callable[[Person, Place, str, Mapping[str, str]], Awaitable[Message]]
 
 
 def register(app: AsyncApp, desk: Desk) -> None:
@@ -57,47 +58,48 @@ def register(app: AsyncApp, desk: Desk) -> None:
 
     for action, button in desk.buttons.items():
         _on_press(app, action, partial(desk.press, button))
-    _on_approve(app, desk)
+    for name, form in desk.forms.items():
+        _on_form(app, name, desk, form)
 
 
-def _on_approve(app: AsyncApp, desk: Desk) -> None:
-    """Approve opens a modal, and its submission decides."""
+def _on_form(app: AsyncApp, name: str, desk: Desk, form: Form) -> None:
+    """The button opens a modal, and its submission decides."""
 
-    @app.action(approval_views.MODAL)
+    @app.action(name)
     async def pressed(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient, respond: AsyncRespond) -> None:
-        opening = asyncio.ensure_future(_open_modal(desk, client, body))
+        opening = asyncio.ensure_future(_open_modal(partial(desk.open, form), client, body))
         await asyncio.wait({opening}, timeout=DECIDED_WITHIN)
         await ack()
         async with _defects_told(respond):
             if why_not := await opening:
                 await _tell(respond, response_type="ephemeral", replace_original=False, **why_not)
 
-    @app.view(approval_views.MODAL)
+    @app.view(name)
     async def submitted(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
         """Slack does not deliver it again, so the decision is recorded before it is acknowledged."""
-        deciding = asyncio.ensure_future(_submitted(desk, body))
+        deciding = asyncio.ensure_future(_submitted(partial(desk.submit, form), body))
         done, _ = await asyncio.wait({deciding}, timeout=DECIDED_WITHIN)
         if done:
-            await ack(**_page(deciding.result()))
+            await ack(**_acknowledged(deciding.result()))
             return
-        await ack(response_action="update", view=approval_views.told_in_modal(answers.deciding()))
+        await ack(response_action="update", view=modals.page(answers.deciding()))
         await _turn_page(client, body["view"]["id"], await deciding)
 
 
-async def _open_modal(desk: Desk, client: AsyncWebClient, body: dict[str, Any]) -> Message | None:
-    """None when it is open; the answer for those who may not decide. Slack takes the trigger for 3 s."""
+async def _open_modal(opens: Opens, client: AsyncWebClient, body: dict[str, Any]) -> Message | None:
+    """None when it is open; the answer for those who may not have it. Slack takes the trigger for 3 s."""
     try:
-        approval = await _decided(desk.decide, body)
+        dialog = await _decided(opens, body)
     except Refused as refusal:
         return answers.refused(refusal)
     except StorageError:
-        log.exception("an approval could not be read")
+        log.exception("what a modal is about could not be read")
         return answers.unrecorded()
     try:
-        await _open(client, body["trigger_id"], approval_views.modal(approval))
+        await _open(client, body["trigger_id"], dialog.view)
     except UNREACHED as error:
-        log.warning("slack did not open a modal", approval=approval.id, reason=repr(error))
-        return approval_views.unopened(approval)
+        log.warning("slack did not open a modal", about=dialog.view["private_metadata"], reason=repr(error))
+        return dialog.unopened
     return None
 
 
@@ -109,12 +111,12 @@ async def _open(client: AsyncWebClient, trigger: str, view: dict[str, Any]) -> N
         if code_of(error) not in NOT_TAKEN:
             raise
         log.info("slack did not take a modal's blocks", reason=repr(error))
-        await client.views_open(trigger_id=trigger, view=approval_views.plainer(view))
+        await client.views_open(trigger_id=trigger, view=modals.plainer(view))
 
 
-async def _turn_page(client: AsyncWebClient, view: str, answer: Message | WrongName) -> None:
-    """Show the answer to a submission that Slack did not wait for; a modal that was closed meanwhile shows nothing."""
-    page = approval_views.told_in_modal(answers.refused(answer) if isinstance(answer, WrongName) else answer)
+async def _turn_page(client: AsyncWebClient, view: str, answer: Message | Refused) -> None:
+    """Show an answer that Slack did not wait for; a modal that was closed meanwhile shows nothing."""
+    page = modals.page(answers.refused(answer) if isinstance(answer, Refused) else answer)
     for pause in (*PAUSES, None):
         try:
             await client.views_update(view_id=view, view=page)
@@ -127,17 +129,14 @@ async def _turn_page(client: AsyncWebClient, view: str, answer: Message | WrongN
             return
 
 
-async def _submitted(desk: Desk, body: dict[str, Any]) -> Message | WrongName:
-    """The answer to a submission; WrongName is shown at the input, so that it can be typed again."""
+async def _submitted(submits: Submits, body: dict[str, Any]) -> Message | Refused:
+    """The answer to a submission; a refusal is shown at the input that it is about, so that it can be typed again."""
     try:
         view = body["view"]
-        approval = _storable(str(view.get("private_metadata", "")))[:LONGEST_VALUE]
-        typed, reason = (_typed(view, name) for name in (approval_views.NAME, approval_views.REASON))
-        return await desk.approve(person_of(body), place_of(body), approval, typed, reason)
-    except WrongName as refusal:
-        return refusal
+        about = _storable(str(view.get("private_metadata", "")))[:LONGEST_VALUE]
+        return await submits(person_of(body), place_of(body), about, _typed(view))
     except Refused as refusal:
-        return answers.refused(refusal)
+        return refusal if refusal.code in modals.AT_INPUT else answers.refused(refusal)
     except ClusterError as error:
         return answers.unreachable(error)
     except StorageError:
@@ -147,29 +146,43 @@ async def _submitted(desk: Desk, body: dict[str, Any]) -> Message | WrongName:
         return answers.broken()
 
 
-def _typed(view: dict[str, Any], name: str) -> str:
-    given = view["state"]["values"].get(name, {}).get(name, {}).get("value")
-    return _storable(given or "")[:LONGEST_TYPED]
+def _typed(view: dict[str, Any]) -> dict[str, str]:
+    """By input; each is the only one in its block, which bears the same name."""
+    values = view["state"]["values"]
+    given = {name: values.get(name, {}).get(name, {}).get("value") for name in (modals.NAME, modals.REASON)}
+    return {name: _storable(value or "")[:LONGEST_TYPED] for name, value in given.items()}
 
 
-def _page(answer: Message | WrongName) -> dict[str, Any]:
+def _acknowledged(answer: Message | Refused) -> dict[str, Any]:
     """What a submission is acknowledged with."""
-    if isinstance(answer, WrongName):
-        return {"response_action": "errors", "errors": {approval_views.NAME: approval_views.WRONG_NAME}}
-    return {"response_action": "update", "view": approval_views.told_in_modal(answer)}
+    if isinstance(answer, Refused):
+        return {"response_action": "errors", "errors": modals.errors(answer.code)}
+    return {"response_action": "update", "view": modals.page(answer)}
 
 
 def _on_press(app: AsyncApp, action: str, press: Press) -> None:
     @app.action(action)
-    async def pressed(ack: AsyncAck, body: dict[str, Any], respond: AsyncRespond) -> None:
+    async def pressed(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient, respond: AsyncRespond) -> None:
         deciding = asyncio.ensure_future(_decided(press, body))
         await asyncio.wait({deciding}, timeout=DECIDED_WITHIN)
         await ack()
+        if "view" in body:
+            await _turn_page(client, body["view"]["id"], await _on_page(deciding))
+            return
         async with _defects_told(respond):
             answer = await deciding
             thread = None if answer.settles else body.get("message", {}).get("thread_ts")
             how = {"response_type": "ephemeral", "replace_original": answer.settles, "thread_ts": thread}
             await _tell(respond, **how, **answer.message)
+
+
+async def _on_page(deciding: Awaitable[Answer]) -> Message:
+    """The answer to a press within a modal, which has no address to answer to."""
+    try:
+        return (await deciding).message
+    except Exception:
+        log.exception("a press broke")
+        return answers.broken()
 
 
 async def _decided(press: Callable[[Person, Place, str], Awaitable[T]], body: dict[str, Any]) -> T:

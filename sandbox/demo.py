@@ -1,4 +1,4 @@
-"""The main job as people see it: a stop, a start that fails, its repair; a delete that two people want; its undo."""
+"""The main job as people see it: a stop, a failed start, its repair; a delete and its undo; a restore from a set."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,14 @@ Contents = Mapping[str, bytes]
 """What is in a volume: its files by their paths."""
 
 CHANNEL = "prod"
+SQLVOL, CACHEVOL = "sqlvol-mysql-set-0-0", "cachevol-cache-set-0-0"
+"""The second is in no set, unless the configuration says so."""
 PATIENCE = 30.0
 """Seconds, a limit for each wait; every wait ends as soon as what it waits for is there."""
-SUMMARY = ("*Volumes*", "'undo'")
+SUMMARY = ("*Volumes*", "'undo'", "the set of before is")
 """What only the last reply of an operation's thread has: the table of the volumes, or the way back."""
+IMPORT = "bad-import.sql"
+"""What is written after the set was cut."""
 MODAL_TAIL = 6
 """Lines of the modal that are not on the card: the inputs, and the error below one."""
 
@@ -38,12 +42,13 @@ async def play(box: Sandbox, say: Say) -> str:
     say("4. Dave, who may only look, asks what happened, and is refused a stop.")
     for text in ("history prod", "stop prod because I am curious"):
         await answered(dave, text)
-    await gone_and_back(box, say, alice, carol)
+    before = await gone_and_back(box, say, alice, carol)
+    await back_in_time(box, say, alice, carol, before)
     return box.slack.transcript(CHANNEL)
 
 
-async def gone_and_back(box: Sandbox, say: Say, alice: Person, carol: Person) -> None:
-    """A delete that its requester cannot approve, and its undo; the bytes of every volume are compared."""
+async def gone_and_back(box: Sandbox, say: Say, alice: Person, carol: Person) -> Mapping[str, Contents]:
+    """A delete that its requester cannot approve, and its undo; the bytes of every volume, which are compared."""
     found = folders(box)
     before = {claim: contents(folder) for claim, folder in found.items()}
     say("5. Alice asks to delete prod. That takes a second person, and this stands in the channel:")
@@ -54,7 +59,7 @@ async def gone_and_back(box: Sandbox, say: Say, alice: Person, carol: Person) ->
     say("   Carol presses it. The modal shows the plan again; she types another cluster's name:")
     say(framed(await typed_wrong(box, carol, card)))
     say("   Then prod, and it is carried out.")
-    deleted = await approved(box, carol)
+    deleted = await approved(box, carol, "Deleted prod")
     kept = {claim: contents(folder) for claim, folder in found.items()}
     say(f"6. {len(folders(box))} claims are left. Alice presses Undo in the thread, and is asked first:")
     again = await answer_to(alice, "undo", box.slack.thread(CHANNEL, deleted.ts)[-1])
@@ -64,6 +69,25 @@ async def gone_and_back(box: Sandbox, say: Say, alice: Person, carol: Person) ->
     after = {claim: contents(folder) for claim, folder in folders(box).items()}
     say(framed("\n".join(compared(before, kept, after))))
     say("   (after the undo without what each pod's start has added to its volume since)")
+    return before
+
+
+async def back_in_time(box: Sandbox, say: Say, alice: Person, carol: Person, before: Mapping[str, Contents]) -> None:
+    """A restore in place from the set that the delete cut on its way."""
+    box.kubernetes.volumes.write(tml.PROD_NAMESPACE, SQLVOL, IMPORT, b"DROP TABLE apis;")
+    say("7. An import goes wrong. The delete cut a snapshot set on its way, and Alice presses Restore beside it:")
+    listed = await answered(alice, "snapshots prod")
+    view = await alice.opens("restore_set", listed, timeout=PATIENCE)
+    say(framed(box.slack.rendered(view)))
+    await alice.submits(view, {"reason": "the import was bad"})
+    say("   Carol reads the card and its modal, types prod, and it is carried out.")
+    card = await carded(box, "Restore-in-place prod? Needs")
+    await carol.opens("approve", card, timeout=PATIENCE)
+    await approved(box, carol, "Restored in place prod")
+    after = {claim: contents(folder) for claim, folder in folders(box).items()}
+    say("   The bytes of each volume in the set (sha256): before the delete, and now:")
+    say(framed("\n".join(compared({claim: before[claim] for claim in before if claim != CACHEVOL}, after))))
+    say(f"   {IMPORT} is {'STILL THERE' if IMPORT in after[SQLVOL] else 'gone'}.")
 
 
 async def order(box: Sandbox, person: Person, words: str, ending: str) -> str:
@@ -104,11 +128,16 @@ def told(thread: list[Message]) -> bool:
 async def asked(box: Sandbox, person: Person, words: str) -> Message:
     """Type what takes a second person; the card in the channel."""
     await answered(person, words)
+    return await carded(box, "Delete prod? Needs")
 
-    def carded(_slack: object) -> Message | None:
-        return next((message for message in box.slack.channel_messages(CHANNEL) if "Needs a" in message.text), None)
 
-    return await box.slack.until(carded, PATIENCE, "the card of the approval")
+async def carded(box: Sandbox, start: str) -> Message:
+    """The card that asks for a second person."""
+
+    def posted(_slack: object) -> Message | None:
+        return next((one for one in box.slack.channel_messages(CHANNEL) if one.text.startswith(start)), None)
+
+    return await box.slack.until(posted, PATIENCE, f"a card that begins with {start!r}")
 
 
 async def typed_wrong(box: Sandbox, person: Person, card: Message) -> str:
@@ -118,12 +147,12 @@ async def typed_wrong(box: Sandbox, person: Person, card: Message) -> str:
     return "\n".join(box.slack.rendered(view).splitlines()[-MODAL_TAIL:])
 
 
-async def approved(box: Sandbox, person: Person) -> Message:
-    """Type the right name into the modal that is open, and see the delete through."""
+async def approved(box: Sandbox, person: Person, ending: str) -> Message:
+    """Type the right name into the modal that is open, and see the operation through."""
     assert person.modal is not None
     before = {message.ts for message in box.slack.channel_messages(CHANNEL)}
-    await person.submits(person.modal, {"name": "prod", "reason": "agreed with the region's team"})
-    return await ended(box, before, "Deleted prod")
+    await person.submits(person.modal, {"name": "prod", "reason": "agreed with the team"})
+    return await ended(box, before, ending)
 
 
 async def answered(person: Person, words: str) -> Message:

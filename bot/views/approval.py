@@ -17,9 +17,9 @@ from bot.views.blocks import (
     quoted,
     section,
     shortened,
-    without_alerts,
 )
 from bot.views.losses import Told
+from bot.views.modals import NAME, REASON, form, text_input
 from bot.views.plan import cautions, effect, fate, given_up, losses_of, lost_for_good, waves, ways_back
 from bot.views.words import duration, listed, mention, when
 from lifecycle.approval import GROUP, Approval, ApprovalState, Decision
@@ -28,11 +28,7 @@ from lifecycle.plain import from_plain
 from lifecycle.plan import Plan
 from storage.audit import Recorded
 
-NAME, REASON = "name", "reason"
-"""The modal's two inputs, by block and action."""
 MODAL = "approve"
-WRONG_NAME = "That is not the name of the cluster, so nothing was decided. Type it exactly as it stands above."
-"""Below the input, where the refusal's own words would send people away from it."""
 
 SYMBOL = {
     ApprovalState.PENDING: ":raised_hand:",
@@ -185,31 +181,19 @@ TELLERS: Mapping[str, Callable[[Recorded], str]] = {
 
 
 def modal(approval: Approval) -> dict[str, Any]:
-    """What a yes means, once more, and the name to type; nothing in it is authority but the id, which is looked up."""
+    """What is lost first, then what a yes means, once more, and the name to type."""
     plan = plan_of(approval)
     lines = [_asked(approval), f"Target: `{escape(str(approval.target))}`"]
     rest = [*ways_back(plan), *given_up(plan)] if plan.verb is Verb.DELETE else fate(plan)
     told = [block for one in losses_of(plan) for block in _lost(one)]
     told += [*paragraph(lines), *paragraph(waves(plan)), *paragraph([effect(plan), *rest, *cautions(plan)])]
     asked = [
-        _input(NAME, f"Type the cluster's name: {approval.cluster}"[:150], optional=False),
-        _input(REASON, "Anything to add?", optional=True),
+        text_input(NAME, f"Type the cluster's name: {approval.cluster}", optional=False),
+        text_input(REASON, "Anything to add?", optional=True),
         context(f"{escape(approval.id)} · plan {approval.digest[:12]}"),
     ]
-    return {
-        "type": "modal",
-        "callback_id": MODAL,
-        "private_metadata": approval.id,
-        "title": _plain(f"{approval.verb.capitalize()} {approval.cluster}"[:24]),
-        "submit": _plain("Approve"),
-        "close": _plain("Leave it"),
-        "blocks": [*shortened(told, MODAL_LIMIT - len(asked)), *asked],
-    }
-
-
-def plainer(view: dict[str, Any]) -> dict[str, Any]:
-    """The same modal in blocks that every workspace knows."""
-    return {**view, "blocks": without_alerts(view["blocks"])}
+    blocks = [*shortened(told, MODAL_LIMIT - len(asked)), *asked]
+    return form(MODAL, approval.id, f"{approval.verb.capitalize()} {approval.cluster}", "Approve", blocks)
 
 
 def _lost(one: Told) -> list[Block]:
@@ -217,25 +201,11 @@ def _lost(one: Told) -> list[Block]:
     return [alert(one.head), *paragraph(one.lines)] if one.is_grave else paragraph([one.head, *one.lines])
 
 
-def _input(name: str, label: str, *, optional: bool) -> Block:
-    element = {"type": "plain_text_input", "action_id": name, "max_length": 500}
-    return {"type": "input", "block_id": name, "optional": optional, "label": _plain(label), "element": element}
-
-
-def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text}
-
-
 def unopened(approval: Approval) -> Message:
     """In place of the modal, which Slack did not open."""
     text = "Slack did not open the dialog, so nothing was decided."
     line = f"Press again, or type `/tml approve {escape(approval.id)} NAME` with the cluster's name."
     return message(text, [section(f":warning: {text} {line}")])
-
-
-def told_in_modal(answer: Message) -> dict[str, Any]:
-    """The modal's last page: an answer, and nothing left to submit."""
-    return {"type": "modal", "title": _plain("tml-bot"), "close": _plain("Close"), "blocks": answer["blocks"]}
 
 
 def requested(approval: Approval) -> Message:

@@ -115,20 +115,30 @@ def lost_for_good(plan: Plan) -> list[str]:
 
 def ways_back(plan: Plan) -> list[str]:
     """For each volume how its data come back, or why they do not."""
-    lines = ["*Ways back*, of each volume: it is kept (Retain), and a restore binds it again: the same bytes"]
-    lines += [
-        f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
-        for one in plan.goal.volumes
+    goal = plan.goal
+    which = "each volume that is there" if goal.lost_claims else "each volume"
+    empty = [one for one in goal.claims if not one.volume]
+    return [
+        f"*Ways back*, of {which}: it is kept (Retain), and a restore binds it again: the same bytes",
+        *_kept(plan),
+        *(snapshots.planned(goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]),
+        *(f"• {quoted(one.name)} has no volume: there is nothing in it to keep" for one in empty),
+        *(snapshots.written_down(goal) if goal.cutting is None else []),
     ]
-    lines += kept.promised(plan.goal)
+
+
+def _kept(plan: Plan) -> list[str]:
+    """Each volume, each that there is not, and how long."""
+    goal = plan.goal
+    lines = [
+        f"• {quoted(one.claim)}: volume {quoted(one.name)}, {quoted(one.capacity)}{_uid(plan, one)}"
+        for one in goal.volumes
+    ]
     lines += [
         f"• {quoted(one.name)}: *no way back*: its volume {quoted(one.volume)} is gone, or another claim's"
-        for one in plan.goal.lost_claims
+        for one in goal.lost_claims
     ]
-    lines += snapshots.planned(plan.goal) or ["*No snapshots* are taken: the loss of a volume itself has no way back."]
-    never = [claim for claim in plan.goal.claims if not claim.volume]
-    lines += [f"• {quoted(claim.name)} has no volume: there is nothing in it to keep" for claim in never]
-    return lines + (snapshots.written_down(plan.goal) if plan.goal.cutting is None else [])
+    return [*lines, *kept.promised(goal)]
 
 
 def given_up(plan: Plan) -> list[str]:

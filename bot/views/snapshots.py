@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from bot.views.blocks import Message, actions, button, context, escape, message, paragraph, quoted, section
+from bot.views.modals import REASON, form, text_input
 from bot.views.verification import known
 from bot.views.words import duration, listed, mention, when
 from lifecycle.model import Verb
@@ -15,6 +17,7 @@ from lifecycle.volumes import Volume
 from storage.proposals import Proposal
 from storage.snapshots import Kept
 
+MODAL = "restore_set"
 ENDING = {
     Ending.CLEAN: ":white_check_mark: clean: every database container was seen to end by itself",
     Ending.KILLED: ":warning: a database was killed (exit 137): it will recover on start",
@@ -153,6 +156,26 @@ def choice(hot: tuple[Proposal, Plan], cold: tuple[Proposal, Plan], downtime: in
             context(f"answer until {when(proposal.expires_at)}"),
         ],
     )
+
+
+def modal(one: Kept, now: datetime, *, has_to_say_why: bool) -> dict[str, Any]:
+    """To go back to a set: which it is, what that means, and why."""
+    cluster = one.operation.cluster
+    in_place = f":warning: *Where {escape(cluster)} is there, this goes back in time in place*"
+    lines = [
+        row(one, now),
+        f"{in_place}: all that was written since goes out of use. A second person has to say yes, to the whole plan.",
+        "Where it was deleted, or somebody erased it, it is made again, with what is in this set.",
+    ]
+    why = text_input(REASON, "Why?", optional=not has_to_say_why)
+    return form(MODAL, one.content.id, f"Restore {cluster}", "Restore …", [*paragraph(lines), why])
+
+
+def unopened(one: Kept) -> Message:
+    """In place of the modal, which Slack did not open."""
+    text = "Slack did not open the dialog, so nothing was asked for."
+    line = f"`/tml restore {escape(one.operation.cluster)} {escape(one.content.id)} because …`"
+    return message(text, [section(f":warning: {text} Press again, or type {line}.")])
 
 
 def minutes(seconds: int) -> str:

@@ -34,7 +34,7 @@ from lifecycle.model import Target
 from lifecycle.observed import Discovery
 from lifecycle.operation import Operation, Outcome, State
 from sandbox import slack
-from sandbox.slack import Message, Reply, SlackSandbox
+from sandbox.slack import Message, Reply, SlackSandbox, View
 from storage.audit import Recorded
 from storage.ids import new_id
 from tests.fakes import values
@@ -50,8 +50,8 @@ OPERATORS = ("@S0TMLOPS",)
 
 
 def asks(needed: int, *approvers: str) -> dict[str, Terms]:
-    """What a delete needs."""
-    return {"delete": Terms(needed, (approvers,), reason_required=True)}
+    """What a delete needs, and a restore in place."""
+    return dict.fromkeys(("delete", "restore-in-place"), Terms(needed, (approvers,), reason_required=True))
 
 
 CLUSTERS = (
@@ -143,6 +143,17 @@ class Office:
 
     async def sends(self, payload: dict[str, Any], person: str) -> Message:
         return await self.only_answer(await self.slack.person(person).sends(payload), person)
+
+    async def submits(self, person: str, view: View, **typed: str) -> str:
+        """What the modal says afterwards, its errors included."""
+        reply = await self.slack.person(person).submits(view, typed)
+        assert reply.acked_in is not None
+        assert not reply.failed
+        if reply.errors:
+            return "\n".join(reply.errors.values())
+        shown = self.slack.person(person).modal
+        assert shown is not None
+        return self.slack.rendered(shown)
 
     async def only_answer(self, reply: Reply, person: str) -> Message:
         """One answer, for this person's eyes, and acknowledged in time."""

@@ -63,15 +63,7 @@ async def state_of(office: Office, asked: Approval) -> ApprovalState:
 
 
 async def submits(office: Office, person: str, view: View, name: str = "prod", reason: str = "") -> str:
-    """What the modal says afterwards, its errors included."""
-    reply = await office.slack.person(person).submits(view, {"name": name, "reason": reason})
-    assert reply.acked_in is not None
-    assert not reply.failed
-    if reply.errors:
-        return reply.errors["name"]
-    shown = office.slack.person(person).modal
-    assert shown is not None
-    return office.slack.rendered(shown)
+    return await office.submits(person, view, name=name, reason=reason)
 
 
 def press(office: Office, on: Message, person: str, action: str, **changes: Any) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import pytest
 from sandbox import demo, tml
 from tests.e2e.town import town
 
-VOLUMES = 5
+VOLUMES, IN_THE_SET = 5, 4
 
 
 @pytest.mark.timeout(90)
-async def test_the_demo_tells_a_delete_that_takes_two_people_and_is_undone(tmp_path: Path) -> None:
+async def test_the_demo_tells_a_delete_that_takes_two_people_its_undo_and_a_restore_from_its_set(
+    tmp_path: Path,
+) -> None:
     told: list[str] = []
     async with town(tmp_path) as here:
         transcript = await demo.play(here.box, told.append)
@@ -23,10 +25,14 @@ async def test_the_demo_tells_a_delete_that_takes_two_people_and_is_undone(tmp_p
     assert "6. 0 claims are left." in text
     assert [line.rsplit("   ", 1)[-1] for line in text.splitlines() if "vol-" in line and ":" not in line] == [
         "the same"
-    ] * VOLUMES
+    ] * (VOLUMES + IN_THE_SET)
     assert "NOT THE SAME" not in text
-    for ending in ("Stopped prod in", "FAILED to start prod", "Started prod in", "Deleted prod in", "Restored prod in"):
-        assert ending in transcript
+    assert "Why?: [ … ]" in text
+    assert "bad-import.sql is gone." in text
+    for start in ("Stopped prod in", "FAILED to start prod", "Started prod in", "Deleted prod in", "Restored prod in"):
+        assert start in transcript
+    assert "Restored in place prod in" in transcript
+    assert "asked to restore in place it, because the import was bad" in transcript
     assert "@carol said yes" in transcript
     assert len(claims) == VOLUMES
     assert tml.PROD_NAMESPACE in transcript

@@ -22,10 +22,10 @@ from sandbox.kubernetes.resources import (
     Object,
 )
 from sandbox.kubernetes.writes import Write
-from sandbox.slack import Message
+from sandbox.slack import Message, View
 from tests.e2e.belongings import bytes_of, captures, files_of, objects, policies
 from tests.e2e.served import Tripwire, served
-from tests.e2e.town import Town, operation_in, town, unhurried, words_of
+from tests.e2e.town import PATIENCE, Town, approval_in, operation_in, town, unhurried, words_of, words_of_blocks
 
 PROD = tml.PROD_NAMESPACE
 STAGING = tml.STAGING_NAMESPACE
@@ -293,11 +293,68 @@ async def test_a_cluster_that_a_script_erased_comes_back_from_its_set(place: Tow
     assert "staging is running" in words_of(await place.types("alice", "status staging"))
 
 
-async def test_the_button_in_the_list_restores_and_an_unknown_set_is_refused(place: Town) -> None:
+async def pressed_restore(place: Town, cluster: str, reason: str) -> tuple[View, str]:
+    """The button in the list, a reason, and what the modal says then."""
+    alice = place.box.slack.person("alice")
+    view = await alice.opens("restore_set", await place.types("alice", f"snapshots {cluster}"), timeout=PATIENCE)
+    return await submitted(place, view, reason)
+
+
+async def submitted(place: Town, view: View, reason: str) -> tuple[View, str]:
+    alice = place.box.slack.person("alice")
+    reply = await alice.submits(view, {"reason": reason})
+    assert not reply.failed
+    assert alice.modal is not None
+
+    def answered(_slack: object) -> str | None:
+        assert alice.modal is not None
+        text = words_of_blocks(alice.modal.blocks)
+        return None if "Looking at the cluster" in text else text
+
+    return alice.modal, await place.box.slack.until(answered, PATIENCE, "the answer in the modal")
+
+
+async def test_the_button_in_the_list_asks_why_and_goes_back_in_place_with_a_second_persons_yes(place: Town) -> None:
+    box = place.box
     identity = await a_set(place)
-    listed = await place.types("alice", "snapshots staging")
-    answer = words_of(await place.presses("alice", "restore_set", listed))
-    assert f"Say why, so that an approver can judge it: `/tml restore staging {identity} because …`" in answer
+    write_on(box)
+    _view, shown = await pressed_restore(place, "staging", "bad data & <worse>")
+    assert "Asked for: restore-in-place staging" in shown
+    card = await place.card(approval_in(shown), "ops")
+    assert "because bad data &amp; &lt;worse&gt;" in words_of(card)
+    assert {has(box, claim) for claim in SAVED} == {(True, True)}, "nothing is done before the yes"
+    live = await place.operation(await place.says_yes("carol", card, "staging"), "ops")
+    await place.until_says(live, "Restored in place staging: bad data")
+    assert {has(box, claim) for claim in SAVED} == {(True, False)}
+    (begun,) = [one for one in await place.audit(kinds={"begun"}) if one.data["verb"] == "restore-in-place"]
+    assert begun.data["reason"] == "bad data & <worse>"
+    assert identity in begun.data["command"]
+
+
+async def test_in_production_the_whole_way_back_from_a_set_is_in_the_dialog(place: Town) -> None:
+    """Nothing of it is there, so nobody else is asked, and production asks the one who pressed."""
+    box, alice = place.box, place.box.slack.person("alice")
+    live = await place.orders("alice", "snapshot prod cold")
+    await place.until_says(live, "Cut a snapshot set of prod")
+    _, card = await place.asks("alice", "delete prod because it moves")
+    live = await place.operation(await place.says_yes("carol", card, "prod"))
+    await place.until_says(live, "Deleted prod")
+    view, shown = await pressed_restore(place, "prod", "it was the wrong one")
+    assert "Restore prod?" in shown
+    assert "From the set op-" in shown
+    reply = await alice.presses("confirm", view)
+    assert reply.acked_in is not None
+
+    def begun(_slack: object) -> str | None:
+        text = words_of_blocks(alice.modal.blocks) if alice.modal else ""
+        return text if "Restoring prod (op-" in text else None
+
+    back = await place.operation(await box.slack.until(begun, PATIENCE, "the dialog says what was begun"))
+    await place.until_says(back, "Restored prod")
+
+
+async def test_an_unknown_set_is_refused(place: Town) -> None:
+    identity = await a_set(place)
     answer = words_of(await place.types("alice", "restore staging op-000000"))
     assert "There is no set op-000000 of staging. `/tml snapshots staging` lists them." in answer
     assert identity not in answer

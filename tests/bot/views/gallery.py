@@ -9,7 +9,7 @@ from bot.cancelling import StillEnding
 from bot.outcome import ApprovedNotBegun, Overtaken
 from bot.overview import Hidden
 from bot.reception import Restarting, TooMany
-from bot.views import answers, kept, operation, removals, thread
+from bot.views import answers, kept, operation, removals, snapshots, thread
 from bot.views import approval as cards
 from bot.views import hold as holds
 from bot.views.blocks import Message
@@ -224,6 +224,7 @@ def kept_views(world: World) -> Iterator[tuple[str, Message]]:
     )
     yield lead, kept.kept("prod", replace(world.kept_records(), sets=several), LATER, "ml550", left)
     yield lead, kept.kept("prod", Records(), LATER, "ml550", left)
+    yield "Slack did not open", snapshots.unopened(world.kept()[0])
     for one in world.notices():
         for verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE):
             yield kept.headline(one), kept.notice_live(one, world.notice_entries(verb))

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from bot.views import answers
+from bot.views import answers, modals, snapshots
 from bot.views import approval as cards
 from bot.views.blocks import BLOCK_LIMIT
 from lifecycle.approval import ApprovalState
 from lifecycle.model import Verb
 from sandbox.slack.blocks import faults_in_view
 from tests.bot.views.reading import finish, texts, words, wrong_in
-from tests.bot.views.world import World
+from tests.bot.views.world import LATER, World
 
 
 @pytest.mark.parametrize("word", ["patching", "<!channel>", "```\n<!channel>\n```", "&" * 4000, "x" * 10_000])
@@ -27,7 +27,17 @@ def test_slack_takes_the_dialog_however_much_there_is_to_say(word: str, claims: 
     assert all(len(block["label"]["text"]) <= 150 for block in inputs)
     assert dialog["private_metadata"] == one.id
     for answer in (answers.deciding(), answers.broken(), cards.approved(one)):
-        assert faults_in_view(cards.told_in_modal(answer)) == []
+        assert faults_in_view(modals.page(answer)) == []
+
+
+@pytest.mark.parametrize("word", ["patching", "<!channel>", "```\n<!channel>\n```", "&" * 4000, "x" * 10_000])
+@pytest.mark.parametrize("has_to_say_why", [True, False])
+def test_slack_takes_the_dialog_of_a_restore(word: str, has_to_say_why: bool) -> None:
+    kept = World(word).kept()[0]
+    dialog = snapshots.modal(kept, LATER, has_to_say_why=has_to_say_why)
+    assert faults_in_view(dialog) == []
+    assert [wrong_in(text) for text in texts(dialog)] == [[]] * len(list(texts(dialog)))
+    assert (dialog["private_metadata"], dialog["blocks"][-1]["optional"]) == (kept.content.id, not has_to_say_why)
 
 
 def test_what_is_lost_for_good_is_said_first_and_in_red_and_what_is_only_at_risk_after_it() -> None:
@@ -53,7 +63,7 @@ def test_what_is_lost_for_good_is_said_first_and_in_red_and_what_is_only_at_risk
 
 def test_the_plainer_dialog_says_the_same_in_blocks_that_every_workspace_knows() -> None:
     dialog = cards.modal(World("patching").approval(asked=World("patching").losing()))
-    plainer = cards.plainer(dialog)
+    plainer = modals.plainer(dialog)
     assert faults_in_view(plainer) == []
     assert "alert" not in {block["type"] for block in plainer["blocks"]}
     assert plainer["blocks"][0]["text"]["text"].startswith(":red_circle: ")

@@ -363,6 +363,7 @@ async def _op(settings: Settings, person: Person, line: str, *, yes: bool) -> in
         sites = await _sites(settings, clock, stack, timing)
         executor = Executor(Runner(DatabaseJournal(database, clock), clock, _name()), memory.operations, sites, clock)
         stack.push_async_callback(executor.close)
+        await stack.enter_async_context(_running(executor.look_after(timing.look_after, takes_up=False)))
         fresh = partial(_fresh_id, random.SystemRandom())
         slots = Slots(memory.operations, executor)
         launcher = Launcher(sites, memory, executor, slots, clock, fresh)

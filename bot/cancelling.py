@@ -13,6 +13,9 @@ from lifecycle.model import Person, Place, Verb
 from lifecycle.operation import Operation, State
 from storage.operations import Operations
 
+LOOK = 0.25
+"""Seconds between two looks whether it has ended."""
+
 ENDS_WITHIN = 60.0
 """Seconds to wait for the end of what was cancelled, before the person is asked to come back."""
 
@@ -38,7 +41,7 @@ class StillEnding(Refused):
 
     def __init__(self, ending: Operation) -> None:
         what = "takes away what it made" if ending.verb is Verb.VERIFY else "is being brought to its end"
-        super().__init__(f"{ending.id} is cancelled, and {what}. Ask again when its thread says that it has ended.")
+        super().__init__(f"{ending.id} {what}. Ask again when its thread says that it has ended.")
 
 
 class Slots:
@@ -62,18 +65,42 @@ class Slots:
         operation = await self._operations.get(identity)
         if operation is None or operation.state is not State.RUNNING:
             return
-        if operation.cancellation is None:
-            operation = await self._operations.cancel(identity, person, place, reason)
-        await asyncio.wait({self._interrupter.interrupt(operation)}, timeout=ENDS_WITHIN)
-        if (ended := await self._operations.get(identity)) and ended.state is State.RUNNING:
-            raise StillEnding(ended)
+        try:
+            await self.cancel(identity, person, place, reason)
+        except NotCancellable:
+            if not _comes_to_its_end(await self._operations.get(identity)):
+                raise
+        await self._until_ended(identity)
 
-    async def make_way(self, request: Request, cluster: str, verb: Verb) -> None:
-        """End a restore test that nobody typed, for what somebody did; but not for another test."""
+    async def _until_ended(self, identity: str) -> None:
+        """Whichever process ends it. Raises StillEnding."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ENDS_WITHIN
+        while True:
+            found = await self._operations.get(identity)
+            if found is None or found.state is not State.RUNNING:
+                return
+            if loop.time() >= until:
+                raise StillEnding(found)
+            await asyncio.sleep(LOOK)
+
+    async def make_way(self, request: Request, cluster: str, verb: Verb) -> bool:
+        """End a restore test that nobody typed, for what somebody did; but not for another test.
+
+        False where there is nothing that gives way. Raises StillEnding.
+        """
         running = await self._operations.running_on(cluster)
         if running is None or not running.gives_way or verb is Verb.VERIFY:
-            return
+            return False
         await self.overrule(running.id, request.person, request.place, f"gives way to a {verb.words}")
+        return True
+
+
+def _comes_to_its_end(found: Operation | None) -> bool:
+    """Of what cannot be cancelled: it has ended, was cancelled by somebody else, or is nearly through."""
+    if found is None or found.state is not State.RUNNING:
+        return True
+    return found.cancellation is not None or found.failure is not None or found.gives_way
 
 
 class Cancelling:
@@ -87,15 +114,18 @@ class Cancelling:
 
     async def cancel(self, request: Request, command: Cancel) -> Operation:
         """As it is recorded. Raises Refused; then nothing changed."""
-        operation = await self._meant(command)
+        operation = await self._meant(request.person, command)
         await self._access.require(request.person, self._sites[operation.cluster].settings, Role.OPERATOR)
         return await self._slots.cancel(operation.id, request.person, request.place, command.reason)
 
-    async def _meant(self, command: Cancel) -> Operation:
+    async def _meant(self, person: Person, command: Cancel) -> Operation:
+        """Whoever may not see the cluster is told no more of it than of an id that does not exist."""
         if command.cluster is not None:
+            await self._access.require(person, self._sites[command.cluster].settings, Role.OPERATOR)
             return await self._running_on(command.cluster)
         found = await self._operations.get(command.operation or "")
-        if found is None or found.cluster not in self._sites:
+        site = self._sites.get(found.cluster) if found else None
+        if found is None or site is None or await self._access.role_of(person, site.settings) is None:
             raise NotUnderstood(f"There is no operation {command.operation} here. `/tml list` names what runs.")
         return found
 

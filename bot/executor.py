@@ -64,7 +64,7 @@ class Executor:
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._carrying: dict[str, asyncio.Task[None]] = {}
-        self._interrupted: set[str] = set()
+        self._ending: dict[str, asyncio.Task[None]] = {}
         self._following: dict[Target, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -84,15 +84,19 @@ class Executor:
 
         What was in flight is heard of in the first picture, or fenced by the next epoch: as after a crash.
         """
-        self._interrupted.add(operation.id)
+        if operation.id in self._ending:
+            return self._ending[operation.id]
         running = self._carrying.get(operation.id)
-        return self._carry(operation.id, self._end(running, operation))
+        ending = self._ending[operation.id] = self._carry(operation.id, self._end(running, operation))
+        return ending
 
     async def _end(self, running: asyncio.Task[None] | None, operation: Operation) -> None:
         if running is not None:
             running.cancel()
             await asyncio.wait({running})
-        await self._carry_out(await self._fresh(operation))
+        operation = await self._fresh(operation)
+        if operation.state is State.RUNNING and not self._closed:
+            await self._carry_out(operation)
 
     def _carry(self, identity: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._carrying[identity] = self._spawn(work, name=identity)
@@ -102,7 +106,7 @@ class Executor:
     def _forget(self, identity: str, ended: asyncio.Task[None]) -> None:
         if self._carrying.get(identity) is ended:
             del self._carrying[identity]
-            self._interrupted.discard(identity)
+            self._ending.pop(identity, None)
 
     async def take_up(self) -> None:
         """Go on with everything that has not ended, and go on watching what failed a moment ago."""
@@ -117,8 +121,8 @@ class Executor:
         for operation in await self._operations.sought(now, self._runner.seek):
             self._follow(operation)
 
-    async def look_after(self, every: float) -> None:
-        """Until cancelled: go on with what another process lost, and end what was cancelled in another one.
+    async def look_after(self, every: float, *, takes_up: bool = True) -> None:
+        """Until cancelled: end what was cancelled in another process, and go on with what one lost (``takes_up``).
 
         What another process still carries out is waited for under its Lease.
         """
@@ -126,16 +130,19 @@ class Executor:
             await asyncio.sleep(every)
             try:
                 for operation in await self._operations.unfinished():
-                    self._look_after(operation)
+                    await self._look_after(operation, takes_up=takes_up)
             except StorageError:
                 log.exception("what is unfinished could not be looked up; the next look tries again")
 
-    def _look_after(self, operation: Operation) -> None:
-        if operation.target not in self._sites:
+    async def _look_after(self, listed: Operation, *, takes_up: bool) -> None:
+        """It may have ended since it was listed."""
+        operation = await self._operations.get(listed.id)
+        if operation is None or operation.state is not State.RUNNING or operation.target not in self._sites:
             return
         if operation.id not in self._carrying:
-            self.begin(operation)
-        elif takes_no_step(operation) and operation.id not in self._interrupted:
+            if takes_up:
+                self.begin(operation)
+        elif takes_no_step(operation):
             self.interrupt(operation)
 
     async def close(self) -> None:

@@ -11,15 +11,17 @@ from bot.consent import Consent, Notifier
 from bot.grammar import parse
 from bot.holding import Holding
 from bot.launcher import Launcher, under_free_id
-from bot.outcome import Asked, Begun, Choice, Opposed, Request, Requested
+from bot.outcome import Asked, Begun, CancelledNotBegun, Choice, Opposed, Request, Requested
 from bot.sites import Site
 from lifecycle.approval import NEEDS_APPROVAL
+from lifecycle.errors import ClusterError, Refused
 from lifecycle.hold import ClusterHeld
 from lifecycle.model import Action, Person, Verb
 from lifecycle.operation import Operation
 from lifecycle.plan import Plan
 from lifecycle.ports import Clock
 from lifecycle.snapshots import Temperature
+from storage.database import StorageError
 from storage.memory import Memory
 from storage.proposals import Proposal
 
@@ -69,8 +71,7 @@ class Gate:
     async def submit(self, request: Request, command: Change) -> Begun | Asked | Requested | Choice | Opposed:
         """Begin what was typed, or ask back. Raises Refused and what the cluster port raises; then nothing changed."""
         await self._access.require(request.person, self._sites[command.cluster].settings, Role.OPERATOR)
-        if hold := await self._memory.holds.on(command.cluster):
-            raise ClusterHeld(hold)
+        await self._refuse_held(command.cluster)
         running = await self._memory.operations.running_on(command.cluster)
         if running and is_opposite(running, command):
             return Opposed(running, await self._propose_instead(request, command, running))
@@ -93,27 +94,28 @@ class Gate:
 
         return await self._launcher.begin(request, command, made, begin)
 
+    async def _refuse_held(self, cluster: str) -> None:
+        if hold := await self._memory.holds.on(cluster):
+            raise ClusterHeld(hold)
+
     def _asks_back(self, command: Change, made: Plan) -> bool:
         """Whether the one who typed has to look at the plan first."""
         is_production = self._sites[command.cluster].settings.is_production
         return bool(is_production or made.doubtful or made.goal.absent)
 
-    async def instead(self, person: Person, identity: str) -> Begun | Asked | Requested:
+    async def instead(self, person: Person, identity: str) -> Begun | Asked | Requested | Choice:
         """Cancel what runs, see it end, and go on with what was asked for in its place."""
         proposals = self._memory.proposals
         proposal, command = await self._open(identity, person)
-        reason = f"to {proposal.verb.words} it instead"
-        await self._slots.overrule(proposal.options["cancels"], person, proposal.place, reason)
-        made = await self.plan_of(command)
+        await self._refuse_held(command.cluster)
+        reason, overruled = f"to {proposal.verb.words} it instead", proposal.options["cancels"]
+        await self._slots.overrule(overruled, person, proposal.place, reason)
+        await proposals.void(identity, person)
         request = Request(person, proposal.place, proposal.options["text"])
-        if self._asks_back(command, made):
-            await proposals.void(identity, person)
-            return Asked(await self._propose(request, command, made), made)
-
-        async def accept(operation: Operation) -> Operation:
-            return await proposals.accept(identity, person, operation, made)
-
-        return await self._launcher.begin(request, command, made, accept)
+        try:
+            return await self._submit(request, command)
+        except (Refused, ClusterError, StorageError) as trouble:
+            raise CancelledNotBegun(overruled, request.text, trouble) from trouble
 
     async def _open(self, identity: str, person: Person) -> tuple[Proposal, Change]:
         """What waits for this person's answer, if the person may still ask for it."""

@@ -66,9 +66,20 @@ class Launcher:
     async def begin(
         self, request: Request, command: Change, made: Plan, record: Callable[[Operation], Awaitable[Operation]]
     ) -> Begun:
-        """Record it under an id that is free, then let it run. Raises Refused."""
-        await self._slots.make_way(request, command.cluster, made.verb)
+        """Record it under an id that is free, then let it run. Raises Refused.
 
+        What gives way is ended only where nothing but that was in the way.
+        """
+        try:
+            return await self._begin(request, command, made, record)
+        except ClusterBusy:
+            if not await self._slots.make_way(request, command.cluster, made.verb):
+                raise
+        return await self._begin(request, command, made, record)
+
+    async def _begin(
+        self, request: Request, command: Change, made: Plan, record: Callable[[Operation], Awaitable[Operation]]
+    ) -> Begun:
         async def recorded() -> Operation:
             return await record(await self._operation(request, command, made))
 

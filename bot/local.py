@@ -169,9 +169,9 @@ class Terminal:
         """Say each line of its thread until it has ended, whichever process carries it out."""
         told = 0
         while True:
-            found = await self.memory.operations.get(operation.id)
-            assert found is not None
             entries = await self.memory.messages.entries_of(operation.id)
+            found = await self.memory.operations.get(operation.id)  # after them: no entry is newer than what it says
+            assert found is not None
             for entry in entries[told:]:
                 if reply := thread(found, [entry]):
                     self._show(reply)

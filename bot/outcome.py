@@ -104,6 +104,16 @@ class ApprovedNotBegun(Refused):
         )
 
 
+class CancelledNotBegun(Refused):
+    """What ran was cancelled for something that could not begin then."""
+
+    code = "cancelled-not-begun"
+    aftermath = "Nothing else was changed."
+
+    def __init__(self, cancelled: str, text: str, trouble: Exception) -> None:
+        super().__init__(f"{cancelled} is cancelled, but `/tml {text}` could not begin: {str(trouble).rstrip('.')}.")
+
+
 class Overtaken(Refused):
     """The cluster changed so that what was asked for is another verb now."""
 

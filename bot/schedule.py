@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -97,6 +97,9 @@ async def scheduling(proposals: Proposals, approvals: Approvals, notices: Notifi
             scheduler.shutdown(wait=False)
 
 
+LEAVING = 2.0
+"""Seconds that a look at what is kept has to come to its end when the process ends; then it is cut off."""
+
 KEPT = "kept "
 """How the id of a job for what is kept begins."""
 
@@ -128,7 +131,7 @@ class HouseJobs:
 async def housekeeping(
     housekeeper: Housekeeper, restore_tests: RestoreTests, every: float = LOOK
 ) -> AsyncIterator[HouseJobs]:
-    """Run them until the way out, where the look that is at work comes to its end; the first look is now."""
+    """Run them until the way out, where the look that is at work has a moment to end; the first look is now."""
     scheduler = AsyncIOScheduler(
         timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
@@ -140,5 +143,7 @@ async def housekeeping(
         yield jobs
     finally:
         scheduler.pause()
-        async with jobs.at_work:
-            scheduler.shutdown(wait=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING), jobs.at_work:
+                pass
+        scheduler.shutdown(wait=False)

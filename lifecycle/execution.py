@@ -37,6 +37,9 @@ AS_IT_WAS = frozenset({Verb.RESTORE, Verb.SNAPSHOT, Verb.RESTORE_IN_PLACE})
 ADDRESS_WITHIN = 5.0
 """Seconds to wait at the end of a restore for load balancers' addresses, as long as for the gateway's answer."""
 
+UNWINDING = 5.0
+"""Seconds that a process which ends waits for what it has sent."""
+
 ONE_LOOK = 15.0
 """Seconds to wait for a first picture when an operation is taken up after its deadline."""
 
@@ -165,14 +168,16 @@ class Execution:
         """One look, and no step: None where the goal is SEEN to be reached all the same."""
         obstacle = None
         self.observed = self.observed or await watch.next(ONE_LOOK)
-        if self.observed is not None:
-            try:
-                await self._tell_what_is_seen(phase, self.observed)
-            except Stopped as reason:
-                obstacle = str(reason)
-            is_last = phase.name == phases_from(self.operation.goal, self.operation.phase)[-1].name
-            if is_last and obstacle is None and phase.reached(self.operation.goal, self.observed):
-                return None
+        if self.observed is None:
+            exits = await self.journal.exits(self.operation)
+            return Outcome(State.FAILED, exits=exits, error="the cluster could not be seen").by_cancelling()
+        try:
+            await self._tell_what_is_seen(phase, self.observed)
+        except Stopped as reason:
+            obstacle = str(reason)
+        is_last = phase.name == phases_from(self.operation.goal, self.operation.phase)[-1].name
+        if is_last and obstacle is None and phase.reached(self.operation.goal, self.observed):
+            return None
         return (await self._account(phase, error=obstacle)).by_cancelling()
 
     async def _save(self, phase: Phase) -> None:
@@ -275,9 +280,10 @@ class Execution:
         await self.journal.record(self.operation, steps)
         doing = [asyncio.ensure_future(self._do(step)) for step in steps]
         try:
-            results = [await one for one in doing]
+            await asyncio.wait(doing)  # who is cancelled here cuts none of them off
         finally:
-            await asyncio.gather(*doing, return_exceptions=True)
+            await _come_to_their_end(doing)
+        results = [one.result() for one in doing]
         await self.journal.did(self.operation, results)
         for result in results:
             if isinstance(result.error, LeaseLost):
@@ -367,6 +373,14 @@ class Execution:
         if verb in AS_IT_WAS:
             return self.operation.goal.ran
         return verb in (Verb.START, Verb.RESTART, Verb.RETURN)
+
+
+async def _come_to_their_end(doing: Sequence[asyncio.Future[Result]]) -> None:
+    """A write takes no longer than that; a command in a pod may, and is cut off."""
+    _, late = await asyncio.wait(doing, timeout=UNWINDING)
+    for one in late:
+        one.cancel()
+    await asyncio.gather(*doing, return_exceptions=True)
 
 
 def stamps(goal: Goal, observed: Observed) -> list[int]:

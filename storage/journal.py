@@ -198,6 +198,7 @@ class DatabaseJournal:
     async def turned_back(self, operation: Operation, failure: Outcome, following: str) -> Operation:
         """The failure is told at once: what follows only takes the cluster up again."""
         async with self._writing(operation) as page:
+            failure = await _as_wanted(page, failure)
             text = canonical(to_plain(failure))
             only_if = operations.c.phase == operation.phase
             await self._set(page, only_if, phase=following, phase_begun_at=None, failure=text)
@@ -209,6 +210,7 @@ class DatabaseJournal:
         if outcome.state is State.RUNNING:
             raise ValueError("an outcome is done or failed")
         async with self._writing(operation) as page:
+            outcome = await _as_wanted(page, outcome)
             text = canonical(to_plain(outcome))
             await self._set(page, state=outcome.state.value, outcome=text, ended_at=stored(page.at))
             await page.told("finished", _finish_data(operation, outcome))
@@ -263,6 +265,12 @@ class DatabaseJournal:
 async def _require_wanted(page: _Page) -> None:
     if takes_no_step(await read_in(page.connection, page.operation.id)):
         raise Cancelled(f"{page.operation.id} was cancelled")
+
+
+async def _as_wanted(page: _Page, outcome: Outcome) -> Outcome:
+    """An executor that had not heard of the cancel ends what somebody wanted to end."""
+    is_wanted = outcome.state is State.FAILED and takes_no_step(await read_in(page.connection, page.operation.id))
+    return outcome.by_cancelling() if is_wanted else outcome
 
 
 async def _result_of(page: _Page, step: Step) -> str | None:

@@ -1,5 +1,6 @@
 """Cancel, from what is typed and pressed: by whom, of what, and what is done in its place."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -139,13 +140,56 @@ async def test_what_takes_too_long_to_end_keeps_the_answer_open(
 ) -> None:
     monkeypatch.setattr(cancelling, "ENDS_WITHIN", 0.05)
     is_down(office)
-    await running(office, a_stop())
+    operation = await running(office, a_stop())
     answer = await office.types("carol", "start staging")
     said = words_of(await office.presses("carol", "instead", answer))
-    assert "op-000001 is cancelled, and is being brought to its end" in said
-    ends_at_once(office)
+    assert "op-000001 is being brought to its end" in said
+    assert office.starter.begun == []
+    await office.store.journal.finished(operation, Outcome(State.FAILED))
     await office.presses("carol", "instead", answer)
     assert len(office.starter.begun) == 1
+
+
+async def test_under_a_hold_it_is_not_even_cancelled(office: Office) -> None:
+    operation = await running(office, a_stop())
+    answer = await office.types("carol", "start staging")
+    await office.types("alice", "hold staging the auditors are here")
+    assert "staging is held" in words_of(await office.presses("carol", "instead", answer))
+    assert await office.store.operations.get(operation.id) == operation
+    assert office.starter.interrupted == []
+
+
+async def test_what_is_cancelled_and_could_not_be_followed_is_said_so(office: Office) -> None:
+    ends_at_once(office)
+    operation = await running(office, a_stop())
+    answer = await office.types("carol", "start staging")
+    said = words_of(await office.presses("carol", "instead", answer))
+    assert f"{operation.id} is cancelled, but `/tml start staging` could not begin: staging is already running" in said
+    assert "Nothing else was changed" in said
+
+
+async def test_a_hold_or_a_second_press_ends_no_restore_test(office: Office) -> None:
+    ends_at_once(office)
+    await running(office, a_test(typed=False), "prod")
+    card = await office.types("alice", "stop prod")
+    await office.types("alice", "hold prod the auditors are here")
+    assert "prod is held" in words_of(await office.presses("alice", "confirm", card))
+    assert office.starter.interrupted == []
+
+
+async def test_a_restore_test_that_cleans_up_is_waited_for(office: Office) -> None:
+    test = await running(office, replace(a_test(typed=False), phase="clean"))
+    answering = asyncio.create_task(office.types("carol", "stop staging"))
+    await asyncio.sleep(0.1)
+    await office.store.journal.finished(test, Outcome(State.DONE))
+    await answering
+    assert [one.verb for one in office.starter.begun] == [Verb.STOP]
+
+
+async def test_whoever_may_not_see_a_cluster_learns_nothing_of_what_runs_there(office: Office) -> None:
+    await running(office, a_stop(), "secret")
+    assert "There is no operation op-000001 here" in words_of(await office.types("dave", "cancel op-000001"))
+    assert "This is for operators of prod" in words_of(await office.types("dave", "cancel prod"))
 
 
 @pytest.mark.parametrize("words", ["stop staging", "restart staging", "cancel staging"])

@@ -53,9 +53,15 @@ async def test_what_becomes_of_a_step_that_was_on_its_way_is_still_written_down(
     await store.journal.record(taken, WAVE[:1])
     await store.operations.cancel(taken.id, BOB, HERE)
     await store.journal.arrived(taken, [str(WAVE[0].ref)])
-    ended = await store.journal.finished(taken, Outcome(State.FAILED, cancelled=True))
-    assert ended.outcome == Outcome(State.FAILED, cancelled=True)
+    ended = await store.journal.finished(taken, Outcome(State.FAILED, error="its time was over"))
+    assert ended.outcome == Outcome(State.FAILED, cancelled=True, error="its time was over")
     assert ended.cancellation is not None
+
+
+async def test_what_reached_its_goal_all_the_same_is_done(store: Store) -> None:
+    taken = await store.taken(a_stop())
+    await store.operations.cancel(taken.id, BOB, HERE)
+    assert (await store.journal.finished(taken, Outcome(State.DONE))).outcome == Outcome(State.DONE)
 
 
 async def test_on_its_way_back_it_takes_steps_again(store: Store) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from bot.access import Role, Undecided
 from bot.cancelling import StillEnding
-from bot.outcome import ApprovedNotBegun, Overtaken
+from bot.outcome import ApprovedNotBegun, CancelledNotBegun, Overtaken
 from bot.overview import Hidden
 from bot.reception import Restarting, TooMany
 from bot.views import answers, kept, operation, removals, snapshots, thread
@@ -261,6 +261,7 @@ def every_refusal(world: World) -> list[errors.Refused]:
         StillEnding(world.operation(Verb.STOP)),
         ClusterHeld(world.hold),
         NotHeld("prod"),
+        CancelledNotBegun("op-000001", f"start prod because {world.word}", errors.Retryable(world.word)),
         Restarting(),
         TooMany(),
         proposals.NoSuchProposal(world.word),

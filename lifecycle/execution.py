@@ -11,7 +11,7 @@ from lifecycle import configuration
 from lifecycle.addresses import addresses, is_waited_for
 from lifecycle.by_hand import by_hand
 from lifecycle.checks import Checked
-from lifecycle.decide import phases_from, way_back
+from lifecycle.decide import phases_from, quiescing, way_back
 from lifecycle.decide.snapshot import taken
 from lifecycle.decide.verify import judged
 from lifecycle.diagnosis import Diagnosis
@@ -265,7 +265,7 @@ class Execution:
             unseen=unseen_exits(self.operation, exits, observed) if observed else (),
             snapshots=observed.snapshots if observed else (),
             diagnosis=await self._diagnose(phase),
-            by_hand=by_hand(goal, observed, phase) if observed else (),
+            by_hand=(*quiescing.by_hand(goal, observed), *(by_hand(goal, observed, phase) if observed else ())),
             error=error,
         )
 
@@ -283,6 +283,7 @@ class Execution:
             traffic=await self.cluster.traffic(self.probe_url) if self._serves() else None,
             checked=await self._checked(observed),
             addresses=addresses(goal, observed) if goal.verb is Verb.RESTORE else (),
+            by_hand=quiescing.by_hand(goal, observed),
         )
 
     async def _with_addresses(self, watch: Watch) -> Observed:
@@ -328,6 +329,9 @@ def seen(observed: Observed, step: Step) -> object:
         return observed.scratch.seen(ref)
     if step.action is Action.CAPTURE:
         return observed.capture
+    if step.action in (Action.QUIESCE, Action.RESUME):
+        found = observed.state_of(ref).quiescing
+        return found if found and found.is_over else None
     if step.action in (Action.CUT, Action.RETAIN):
         return [one for one in observed.snapshots if one.claim == ref.name]
     if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):

@@ -121,6 +121,10 @@ class Action(StrEnum):
     """Of a scratch claim or a check's pod: remove it."""
     RELEASE = "release"
     """Of a snapshot's content: let the data go with it."""
+    QUIESCE = "quiesce"
+    """Of a workload: run the command before in a pod of it, cut all, run the one after, whatever came of the others."""
+    RESUME = "resume"
+    """Of the same: run the command after, and nothing else."""
     GIVE_UP = "give-up"
     """Of a kept volume: its reclaim policy of before, with no claim left."""
 

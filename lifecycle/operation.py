@@ -219,8 +219,16 @@ class Operation:
         """How it ends with this outcome of its last phase: what made it turn back is what people have to know first."""
         if self.failure is None:
             return outcome
-        undone = "not cleaned up" if self.verb is Verb.VERIFY else "not started again"
-        return self.failure.back(None if outcome.state is State.DONE else outcome, undone)
+        return self.failure.back(None if outcome.state is State.DONE else outcome, self._undone)
+
+    @property
+    def _undone(self) -> str:
+        """What is said where the way back was not seen to its end."""
+        if self.verb is Verb.VERIFY:
+            return "not cleaned up"
+        if self.goal.cutting and self.goal.cutting.commands:
+            return "the command after the cut was not seen to succeed"
+        return "not started again"
 
 
 @dataclass(frozen=True)

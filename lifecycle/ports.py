@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from lifecycle.checks import Checked
@@ -47,6 +48,12 @@ class Right:
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}" + (f" ({self.group})" if self.group else "")
+
+
+class Use(StrEnum):
+    """What an operation does only where it is configured, or can be: its rights are asked for by themselves."""
+
+    EXECUTE = "run commands in pods"
 
 
 class Watch(Protocol):
@@ -110,6 +117,9 @@ class Cluster(Protocol):
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         """The rights that the verb needs and Kubernetes would refuse (SelfSubjectAccessReview)."""
+
+    async def missing_rights_to(self, use: Use) -> tuple[Right, ...]:
+        """The same of what some operations of a verb need and others do not."""
 
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """Hold the Lease; released on the way out.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lifecycle.checks import Checked
-from lifecycle.decide import phases_from, phases_of, way_back
+from lifecycle.decide import phases_from, phases_of, quiescing, snapshot, way_back
 from lifecycle.errors import ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
 from lifecycle.execution import Execution, Stopped, backoff
 from lifecycle.operation import Operation, Outcome, State
@@ -14,6 +14,9 @@ from lifecycle.phase import Phase
 from lifecycle.ports import Clock, Cluster, Journal, Lease
 
 log = logging.getLogger(__name__)
+
+HELD = (snapshot.CUT.name, quiescing.RESUMED.name)
+"""Phases in which a command that was run around a hot cut may hold something."""
 
 
 @dataclass
@@ -108,6 +111,7 @@ class Runner:
             exits=await self.journal.exits(operation),
             diagnosis=await cluster.diagnose(operation.goal.topology, refs),
             error=reason,
+            by_hand=quiescing.by_hand(operation.goal, None) if operation.phase in HELD else (),
         )
 
     async def follow_up(self, operation: Operation, cluster: Cluster) -> None:

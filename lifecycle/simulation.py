@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lifecycle.decide import phases_of, verify
+from lifecycle.decide import phases_of, quiescing, snapshot, verify
 from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
+from lifecycle.quiescing import Quiescing, Stage
 from lifecycle.snapshots import name_of
 from lifecycle.volumes import Claim, Content, Snapshot, Volume
 from lifecycle.workloads import WorkloadState
@@ -54,6 +55,10 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
             return replace(observed, capture=goal.mark)
         case Action.CUT:
             return replace(observed, snapshots=(*observed.snapshots, _cut(goal, observed, step)))
+        case Action.QUIESCE if not quiescing.is_held(goal, observed):
+            return _quiesced(goal, run_forward(snapshot.CUT, goal, observed)[1], step, Stage.QUIESCED)
+        case Action.QUIESCE | Action.RESUME:
+            return _quiesced(goal, observed, step, Stage.NOT_QUIESCED)
         case Action.RETAIN:
             return replace(observed, snapshots=tuple(_retained(goal, one, step) for one in observed.snapshots))
         case Action.REMOVE:
@@ -83,6 +88,11 @@ def _accepted(state: WorkloadState, step: Step, goal: Goal) -> WorkloadState:
             return replace(newer, replicas=step.replicas)
         case _:
             return replace(newer, restarted_by=goal.mark, updated=0)
+
+
+def _quiesced(goal: Goal, observed: Observed, step: Step, stage: Stage) -> Observed:
+    state = replace(observed.state_of(step.ref), quiescing=Quiescing(goal.mark, stage))
+    return observed.with_state(step.ref, state)
 
 
 def _cut(goal: Goal, observed: Observed, step: Step) -> Snapshot:

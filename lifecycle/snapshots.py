@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lifecycle.model import KILLED, Kind, Ref
+from lifecycle.quiescing import HotCommands, Quiescence
 from lifecycle.volumes import Claim, Snapshot, SnapshotClass, Volume
 from lifecycle.workloads import Exit
 
@@ -59,6 +60,8 @@ class Cutting:
     members: tuple[Member, ...]
     unsaved: tuple[Unsaved, ...] = ()
     before: Ending | None = None
+    commands: HotCommands | None = None
+    """What is run around a hot cut."""
 
     def member(self, claim: str) -> Member | None:
         return next((member for member in self.members if member.claim == claim), None)
@@ -102,6 +105,8 @@ class SnapshotSet:
     members: tuple[Snapshot, ...]
     unsaved: tuple[Unsaved, ...]
     capture: str
+    quiescence: Quiescence | None = None
+    """What came of the commands around a hot cut; None where there were none."""
 
     @property
     def size(self) -> int:

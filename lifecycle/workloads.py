@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lifecycle.model import Component, Kind, Ref
+from lifecycle.quiescing import Quiescing
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class WorkloadState:
     """The id of the operation that made the object from a capture."""
     written_by: str = ""
     """The id of the operation that wrote to the object last."""
+    quiescing: Quiescing | None = None
+    """How far the commands around a hot cut are, that are run in a pod of it."""
     pods: tuple[Pod, ...] = ()
 
     @property

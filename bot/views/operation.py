@@ -6,8 +6,10 @@ from typing import Any
 from bot.views.blocks import Message, context, escape, message, paragraph, quoted, section
 from bot.views.configuration import verdict
 from bot.views.ending import reason_of, what
+from bot.views.snapshots import held
 from bot.views.words import DOING, DONE, PHASES, REACHED, duration, mention, when
 from lifecycle.decide import BACK, phases_from, phases_of
+from lifecycle.decide.quiescing import RESUMED, has_commands
 from lifecycle.model import Kind, Ref, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.phase import Phase
@@ -37,6 +39,7 @@ def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
     symbol = {State.RUNNING: ":hourglass_flowing_sand:", State.DONE: ":white_check_mark:", State.FAILED: ":x:"}
     mark = ":warning:" if verdict(operation) else symbol[operation.state]
     lines = [f"{mark} *{escape(_title(operation))}*", _asked(operation)]
+    lines += held(operation)
     if operation.state is State.FAILED:
         lines.append(f":mag: {quoted(_why(operation))}")
     return message(
@@ -108,10 +111,17 @@ def _back(operation: Operation) -> list[str]:
     """Of what failed and goes its way back: the cluster comes up again, or the test's own objects go."""
     if operation.failure is None:
         return []
-    words = PHASES["clean" if operation.verb is Verb.VERIFY else BACK.name]
+    words = PHASES[_way_back(operation)]
     if operation.outcome is None:
         return [f":x: {quoted(reason_of(operation.failure))}", f":hourglass_flowing_sand: {words}"]
     return [f"{':white_check_mark:' if operation.outcome.back_up else ':x:'} {words}"]
+
+
+def _way_back(operation: Operation) -> str:
+    """The phase that it is, by its name."""
+    if operation.verb is Verb.VERIFY:
+        return "clean"
+    return RESUMED.name if has_commands(operation.goal) else BACK.name
 
 
 def _while_running(operation: Operation, entries: Sequence[Recorded]) -> Callable[[str, str], str]:

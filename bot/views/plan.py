@@ -26,6 +26,8 @@ VOLUMES = "Volumes, services, addresses and secrets stay as they are."
 DONE_TO = {
     Action.CAPTURE: "write down every object as it is, in a Secret of the namespace",
     Action.CUT: "cut {}, all at once, into snapshots",
+    Action.QUIESCE: "run the command before, cut all and see it cut, run the command after in any case",
+    Action.RESUME: "run the command after",
     Action.RETAIN: "see the snapshots ready, and kept whatever becomes of the namespace",
     Action.KEEP: "set {} to Retain, and see it so",
     Action.REMOVE: "remove {}",

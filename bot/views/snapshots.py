@@ -1,5 +1,6 @@
 """Snapshot sets as people see them: in a plan, in a thread, and as a list."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -7,9 +8,10 @@ from bot.views.blocks import Message, actions, button, context, escape, message,
 from bot.views.verification import known
 from bot.views.words import duration, listed, mention, when
 from lifecycle.model import Verb
-from lifecycle.operation import Goal, Operation
+from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import Plan
 from lifecycle.quantity import gibibytes
+from lifecycle.quiescing import HotCommands, Quiescence
 from lifecycle.snapshots import Cutting, Ending, SnapshotSet, Temperature, Unsaved
 from lifecycle.volumes import Volume
 from storage.proposals import Proposal
@@ -29,7 +31,18 @@ def planned(goal: Goal) -> list[str]:
     if cutting is None:
         return []
     lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
-    return lines + unsaved_lines(cutting.unsaved)
+    return lines + _commands(cutting.commands) + unsaved_lines(cutting.unsaved)
+
+
+def _commands(commands: HotCommands | None) -> list[str]:
+    """What is run around the cut, word for word."""
+    if commands is None:
+        return []
+    where = f"in a pod of {commands.component}"
+    return [
+        f"• before the cut, {where}: {quoted(shlex.join(commands.before), 300)}",
+        f"• after it, {where}, whatever came of the others: {quoted(shlex.join(commands.after), 300)}",
+    ]
 
 
 def cloned(goal: Goal) -> list[str]:
@@ -74,6 +87,7 @@ def told(taken: SnapshotSet) -> list[str]:
     return [
         f":camera_with_flash: *Snapshot set {escape(taken.id)}* is ready, {_what(taken)}, {gibibytes(taken.size)}",
         ENDING[taken.ending],
+        *_quiescence(taken.quiescence),
         *(f"• {quoted(one.claim)} → {quoted(one.name)} ({gibibytes(one.size)})" for one in taken.members),
         *unsaved_lines(taken.unsaved),
     ]
@@ -81,6 +95,26 @@ def told(taken: SnapshotSet) -> list[str]:
 
 def _what(taken: SnapshotSet) -> str:
     return f"{taken.temperature}, cut {when(taken.taken_at)}"
+
+
+def _quiescence(found: Quiescence | None) -> list[str]:
+    if found is None:
+        return []
+    if found.is_quiesced:
+        return [
+            ":white_check_mark: quiesced: the command before succeeded, then all was cut, then the one after succeeded"
+        ]
+    return [f":warning: *not quiesced*: {quoted(found.why, 300)}"]
+
+
+def held(operation: Operation) -> list[str]:
+    """Where the command after a hot cut was not seen to succeed: what to do by hand."""
+    if not operation.outcome or not operation.outcome.by_hand or operation.state is not State.DONE:
+        return []
+    told = "*The command after the cut was not seen to succeed*: what the one before it did to"
+    return [
+        f":rotating_light: {told} {escape(operation.cluster)} may hold still. Run it by hand, see the thread's end."
+    ]
 
 
 def way_back(operation: Operation) -> list[str]:
@@ -126,6 +160,13 @@ def minutes(seconds: int) -> str:
     return f"{max(1, -(-seconds // 60))} min"
 
 
+def _marks(taken: SnapshotSet) -> str:
+    """What else a set says of itself in a list."""
+    if taken.quiescence is None:
+        return ""
+    return "quiesced · " if taken.quiescence.is_quiesced else f"not quiesced: {quoted(taken.quiescence.why)} · "
+
+
 def row(one: Kept, now: datetime) -> str:
     """A set in a list."""
     taken, operation = one.content, one.operation
@@ -133,7 +174,7 @@ def row(one: Kept, now: datetime) -> str:
     missing = f" · without {listed([quoted(left.claim) for left in taken.unsaved])}" if taken.unsaved else ""
     return (
         f":camera_with_flash: *{escape(taken.id)}* {taken.temperature}, {escape(taken.ending)} · "
-        f"{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
+        f"{_marks(taken)}{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
         f"{gibibytes(taken.size)}{missing}\n{mention(operation.requester)} ({operation.verb}){because}\n"
         f"{known(one.verification)}"
     )

@@ -10,6 +10,7 @@ from bot.views.ending import diagnosis_blocks, diagnosis_of, exit_line, finished
 from bot.views.operation import headline, stepped
 from bot.views.plan import cautions, waves
 from bot.views.words import ARRIVED, PHASES, REACHED, duration, listed, object_label, object_labels
+from lifecycle.decide.quiescing import has_commands
 from lifecycle.model import Action, Kind, Verb
 from lifecycle.operation import Operation, Outcome
 from lifecycle.plain import from_plain
@@ -24,6 +25,8 @@ GOING = {
     Action.ROLLOUT_RESTART: "rolling {replicas}",
     Action.CAPTURE: "writing down every object, as it is live",
     Action.CUT: "being cut",
+    Action.QUIESCE: "held still: the command before, the cut, the command after",
+    Action.RESUME: "set going again: the command after",
     Action.RETAIN: "being kept in snapshots, whatever becomes of the namespace",
     Action.KEEP: "being set to Retain, to stay when the claim goes",
     Action.REMOVE: "being removed",
@@ -143,7 +146,8 @@ def _turned_back(operation: Operation, data: Any, _at: datetime) -> list[Block]:
     if operation.verb is Verb.VERIFY:
         return [*verification.turned_back(reason_of(failure)), *diagnosis_blocks(diagnosis_of(failure))]
     what = "saved" if operation.verb is Verb.SNAPSHOT else REACHED[operation.verb]
-    lead = f":x: *{escape(operation.cluster)} is not {what}, and nothing was removed.* It is started again first"
+    first = "The command after the cut is run" if has_commands(operation.goal) else "It is started again"
+    lead = f":x: *{escape(operation.cluster)} is not {what}, and nothing was removed.* {first} first"
     return [section(f"{lead}; then more.\n{quoted(reason_of(failure))}"), *diagnosis_blocks(diagnosis_of(failure))]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from lifecycle.decide import delete, start, stop
+from lifecycle.decide import delete, quiescing, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
 from lifecycle.model import Action, Component, Ref, Step, Verb
@@ -12,6 +12,7 @@ from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers_or_losses
 from lifecycle.quantity import in_bytes
+from lifecycle.quiescing import HotCommands
 from lifecycle.snapshots import (
     Cutting,
     Ending,
@@ -41,10 +42,12 @@ def goal(
     temperature: Temperature,
     excluded: Collection[Component],
     before: Ending | None = None,
+    commands: HotCommands | None = None,
 ) -> Goal:
     """What a set of this cluster takes; of one that is down it is cold, and ``before`` is how its databases ended.
 
-    Raises Unsafe, with a reason for each volume, where one that is not excluded cannot be cut.
+    ``commands`` are run around a hot cut. Raises Unsafe, with a reason for each volume, where one that is not excluded
+    cannot be cut.
     """
     topology = arranged(discovery.workloads)
     observed = discovery.observed
@@ -54,6 +57,9 @@ def goal(
     kind = temperature if runs else Temperature.COLD
     cutting = _cutting(discovery, inventory, kind, excluded, None if runs else before or Ending.UNSEEN)
     refuse_incomplete(cutting)
+    if kind is Temperature.HOT and commands:
+        quiescing.refuse_absent(commands, topology.workloads)
+        cutting = replace(cutting, commands=commands)
     return Goal(
         verb=Verb.SNAPSHOT,
         topology=topology,
@@ -220,6 +226,7 @@ def taken(goal: Goal, observed: Observed, exits: Sequence[Exit], unseen: Sequenc
         members=members,
         unsaved=goal.cutting.unsaved,
         capture=observed.capture,
+        quiescence=quiescing.told(goal, observed),
     )
 
 
@@ -232,7 +239,8 @@ def _ending(cutting: Cutting, exits: Sequence[Exit], unseen: Sequence[str]) -> E
 def phases(goal: Goal) -> tuple[Phase, ...]:
     """A cold set of a running cluster: it is up again as soon as all is cut, and before any trouble is told."""
     assert goal.cutting
-    resting = (replace(delete.CAPTURED, can_turn_back=False), CUT)
+    cut = quiescing.around(CUT) if quiescing.has_commands(goal) else CUT
+    resting = (replace(delete.CAPTURED, can_turn_back=False), cut)
     if goal.cutting.temperature is Temperature.HOT or goal.cutting.before is not None:
         return (*resting, READY)
     return (stop.DOWN_AND_BACK, delete.CAPTURED, replace(CUT, can_turn_back=True), start.UP, READY)

@@ -29,7 +29,7 @@ from lifecycle.kube.steps import Doing
 from lifecycle.model import Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
-from lifecycle.ports import Clock, Lease, Right, Watch
+from lifecycle.ports import Clock, Lease, Right, Use, Watch
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
@@ -103,6 +103,10 @@ class KubeCluster:
         checking = rights.CHECKING if self._check and verb in configuration.CHECKED else ()
         return await rights.missing(self._door, self._namespace, (*rights.for_verb(verb), *checking))
 
+    async def missing_rights_to(self, use: Use) -> tuple[Right, ...]:
+        """See the port."""
+        return await rights.missing(self._door, self._namespace, rights.FOR_USE[use])
+
     def lease(self, holder: str, *, patience: float) -> AbstractAsyncContextManager[Lease]:
         """See the port; raises Forbidden and Retryable too."""
         return hold(self._door, self._namespace, holder, self._clock, self._lease_timing, patience=patience)
@@ -122,7 +126,8 @@ class KubeCluster:
 
     async def do(self, step: Step, operation: Operation, lease: Lease) -> str:
         """See the port."""
-        return await Doing(self._door, self._namespace, step, operation, lease, self._captures).do()
+        doing = Doing(self._door, self._namespace, step, operation, lease, self._captures, self.watch)
+        return await doing.do()
 
     async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
         """See the port. Reads everything anew: the last picture may be from before the trouble."""

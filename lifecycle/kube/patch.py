@@ -56,6 +56,15 @@ def rollout_restart(step: Step, found: Json, epoch: int, operation: str) -> Patc
     ]
 
 
+def note(step: Step, found: Json, epoch: int, notes: Mapping[str, str]) -> Patch:
+    """Annotations for the workload as it was just read, as long as no later executor has it."""
+    return [
+        test("/metadata/uid", step.uid),
+        test(entry(ANNOTATIONS, EPOCH), str(epoch)),
+        *annotate(metadata(found), ANNOTATIONS, notes),
+    ]
+
+
 def _guards(step: Step, replicas: int, epoch: int) -> Patch:
     return [
         test("/metadata/uid", step.uid),

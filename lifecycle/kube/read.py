@@ -9,6 +9,7 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.paths import OF_KIND, Resource
 from lifecycle.model import Component, Kind, Ref
 from lifecycle.observed import Observed
+from lifecycle.quiescing import parsed
 from lifecycle.topology import Topology
 from lifecycle.volumes import Claim
 from lifecycle.workloads import Container, Exit, Owner, Pod, Probe, Workload, WorkloadState
@@ -25,6 +26,8 @@ KEPT_BY = "tml-bot/kept-by"
 """Annotation of a volume: the operation that set its reclaim policy to Retain."""
 POLICY_BEFORE = "tml-bot/policy-before"
 """Annotation of such a volume: the reclaim policy that it had."""
+QUIESCING = "tml-bot/quiescing"
+"""Annotation of a workload: how far the commands are that are run in a pod of it around a hot cut."""
 RESTARTED_BY = "tml-bot/restarted-by"
 """Annotation of a pod template: the operation whose restart it bears."""
 
@@ -217,6 +220,7 @@ def state(found: Json | None, kind: Kind, pods: Iterable[Json]) -> WorkloadState
         restarted_by=template.get(RESTARTED_BY),
         made_by=made_by(found),
         written_by=written_by(found),
+        quiescing=parsed(annotations_of(found).get(QUIESCING, "")),
         pods=seen,
     )
 

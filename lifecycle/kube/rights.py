@@ -7,7 +7,7 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.model import Verb
-from lifecycle.ports import Right
+from lifecycle.ports import Right, Use
 
 
 def _rights(group: str, resources: Sequence[str], verbs: Sequence[str]) -> tuple[Right, ...]:
@@ -131,6 +131,9 @@ _WIDER = {
     Verb.VERIFY: VERIFYING,
     Verb.PURGE: PURGING,
 }
+
+
+FOR_USE = {Use.EXECUTE: CHECKING}
 
 
 def for_verb(verb: Verb) -> tuple[Right, ...]:

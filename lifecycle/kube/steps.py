@@ -1,7 +1,8 @@
 """One step, done: each write with tests on all that was decided upon, each under the Lease."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 
 from lifecycle.errors import Conflict, Gone, Invalid
 from lifecycle.kube import copies, overwriting, patch, paths, purging, read, snapshots, volumes
@@ -11,10 +12,11 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.fence import require
 from lifecycle.kube.patch import Patch
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
+from lifecycle.kube.quiescing import Quieting
 from lifecycle.kube.scratch import Bench
 from lifecycle.model import Action, Kind, Ref, Step, Verb
 from lifecycle.operation import Goal, Operation
-from lifecycle.ports import Lease
+from lifecycle.ports import Lease, Watch
 from lifecycle.snapshots import Member, name_of
 from lifecycle.volumes import Claim, Volume
 
@@ -29,6 +31,8 @@ class Doing:
     operation: Operation
     lease: Lease
     captures: Reader
+    watch: Callable[[Goal], AbstractAsyncContextManager[Watch]]
+    """Running pictures, for a step that has to see its own effect before it goes on."""
 
     @property
     def goal(self) -> Goal:
@@ -243,6 +247,21 @@ class Doing:
     async def clean(self) -> str:
         return await self._bench.clean(self.step)
 
+    @property
+    def _quieting(self) -> Quieting:
+        return Quieting(self.door, self.namespace, self.step, self.operation, self.lease)
+
+    async def quiesce(self) -> str:
+        async with self.watch(self.goal) as watch:
+            return await self._quieting.quiesce(watch, self._again)
+
+    async def _again(self, step: Step) -> None:
+        """Another step of the same operation."""
+        await replace(self, step=step).do()
+
+    async def resume(self) -> str:
+        return await self._quieting.resume()
+
     async def _own(self) -> Json:
         """The object with the step's uid. Raises Gone where another one has its name."""
         found = await self._read()
@@ -287,4 +306,6 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.CLEAN: Doing.clean,
     Action.RELEASE: Doing.release,
     Action.GIVE_UP: Doing.give_up,
+    Action.QUIESCE: Doing.quiesce,
+    Action.RESUME: Doing.resume,
 }

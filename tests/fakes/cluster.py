@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from lifecycle.checks import Checked
 from lifecycle.diagnosis import Diagnosis, Finding, Traffic
 from lifecycle.errors import ClusterError, Conflict, Gone, LeaseHeld, LeaseLost, NothingFound
-from lifecycle.model import Ref, Step, Target, Verb
+from lifecycle.model import Action, Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
-from lifecycle.ports import Lease, Right
+from lifecycle.ports import Lease, Right, Use
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
 from tests.fakes import values
+from tests.fakes.quiescing import Pods
 from tests.fakes.world import NAMELESS, World
 
 
@@ -79,6 +80,7 @@ class FakeCluster:
     def __post_init__(self) -> None:
         if not self.world.workloads:
             self.world = World.of(self.found, values.inventory(self.found))
+        self.pods = Pods(self.world)
 
     async def discover(self) -> Discovery:
         world = self.world
@@ -116,6 +118,9 @@ class FakeCluster:
         return self.world.scratch.leftovers
 
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
+        return ()
+
+    async def missing_rights_to(self, use: Use) -> tuple[Right, ...]:
         return ()
 
     @asynccontextmanager
@@ -157,6 +162,10 @@ class FakeCluster:
             raise LeaseLost("not held")
         if self.errors:
             raise self.errors.pop(0)
+        if step.action in (Action.QUIESCE, Action.RESUME):
+            for _ in self.pods.do(step, operation.goal, operation.epoch):
+                self._effect()
+            return step.uid
         uid = self.world.apply(step, operation.goal, operation.epoch)
         self.writes.append((operation.id, step))
         self._effect()
@@ -202,7 +211,7 @@ class FakeWatch:
         if ref := cluster.unstamped_at.get(cluster.looks):
             world.states[ref] = replace(world.states[ref], epoch=0)
         if self.last is not None:
-            world.move()
+            cluster.pods.move()
             cluster.meanwhile(self.last)
         seen = await cluster.picture(self.goal)
         if self.last is not None and replace(seen, at=self.last.at) == self.last:

@@ -10,6 +10,7 @@ from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryab
 from lifecycle.model import Component, Step
 from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation, Outcome, State
+from lifecycle.quiescing import HotCommands
 from lifecycle.runner import Runner
 from lifecycle.snapshots import SnapshotSet, Temperature, name_of
 from tests.fakes import values
@@ -63,10 +64,12 @@ class Scene:
         goal = delete.goal(found, stored, keeps_services=keeps_services)
         return self.begin(snapshot.as_far_as_possible(goal, found, stored, (), None), identity)
 
-    async def snapshot(self, temperature: Temperature, identity: str = "op-cutset") -> Operation:
+    async def snapshot(
+        self, temperature: Temperature, identity: str = "op-cutset", commands: HotCommands | None = None
+    ) -> Operation:
         found = await self.cluster.discover()
         stored = await self.cluster.inventory(found)
-        return self.begin(snapshot.goal(found, stored, temperature, ()), identity)
+        return self.begin(snapshot.goal(found, stored, temperature, (), None, commands), identity)
 
     async def verify(self, identity: str = "op-verify", of: str = "op-cutset") -> Operation:
         taken, by = self.journal.sets[of], self.journal.rows[of]

@@ -332,6 +332,10 @@ def seen(observed: Observed, step: Step) -> object:
     if step.action in (Action.QUIESCE, Action.RESUME):
         found = observed.state_of(ref).quiescing
         return found if found and found.is_over else None
+    if ref.kind is Kind.GROUP:
+        return observed.group(ref.name)
+    if ref.kind is Kind.GROUP_CONTENT:
+        return observed.group_content(ref.name)
     if step.action in (Action.CUT, Action.RETAIN):
         return [one for one in observed.snapshots if one.claim == ref.name]
     if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):

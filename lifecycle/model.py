@@ -67,6 +67,8 @@ class Kind(StrEnum):
     POD = "Pod"
     """Only those of checks, which no controller makes."""
     CONTENT = "VolumeSnapshotContent"
+    GROUP = "VolumeGroupSnapshot"
+    GROUP_CONTENT = "VolumeGroupSnapshotContent"
 
 
 @dataclass(frozen=True, order=True)
@@ -102,9 +104,11 @@ class Action(StrEnum):
     ROLLOUT_RESTART = "rollout-restart"
     CAPTURE = "capture"
     CUT = "cut"
-    """Of a claim: make its snapshot."""
+    """Of a claim: make its snapshot. Of a volume group: make it, of all claims that bear its label."""
+    LABEL = "label"
+    """Of a claim: put it into the volume group of its set."""
     RETAIN = "retain"
-    """Of a claim: let its snapshot's content outlive the namespace. The uid is the snapshot's."""
+    """Of a claim, or a volume group: let its snapshot's content outlive the namespace. The uid is the snapshot's."""
     KEEP = "keep"
     REMOVE = "remove"
     MAKE = "make"

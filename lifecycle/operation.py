@@ -102,9 +102,16 @@ class Goal:
 
     @property
     def stamped_claims(self) -> frozenset[Ref]:
-        """Of an operation that may remove them."""
-        removes = self.verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE)
-        return frozenset(claim.ref for claim in self.claims) if removes else frozenset()
+        """Those that the operation may remove, or puts into a volume group."""
+        if self.verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE):
+            return frozenset(claim.ref for claim in self.claims)
+        grouped = self.cutting.members if self.cutting and self.is_grouped else ()
+        return frozenset(member.ref for member in grouped)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the set that it takes is cut as one group."""
+        return self.cutting is not None and bool(self.cutting.group_class)
 
     @property
     def is_wide(self) -> bool:

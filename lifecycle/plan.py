@@ -79,8 +79,8 @@ class Plan:
         cutting = self.goal.cutting
         if cutting is None:
             return None
-        commands = [cutting.commands] if cutting.commands else []
-        return [cutting.temperature, cutting.members, [one.claim for one in cutting.unsaved], *commands]
+        how = [one for one in (cutting.commands, cutting.group_class) if one]
+        return [cutting.temperature, cutting.members, [one.claim for one in cutting.unsaved], *how]
 
     def _purging(self) -> object:
         """What goes for good; why the rest stays is wording, and which set is the newest no part of it."""

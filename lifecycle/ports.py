@@ -13,7 +13,7 @@ from lifecycle.errors import ClusterError
 from lifecycle.model import Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation, Outcome
-from lifecycle.snapshots import SnapshotSet
+from lifecycle.snapshots import Grouping, SnapshotSet
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness, Verification
 from lifecycle.workloads import Exit, Owner
@@ -54,6 +54,8 @@ class Use(StrEnum):
     """What an operation does only where it is configured, or can be: its rights are asked for by themselves."""
 
     EXECUTE = "run commands in pods"
+    GROUP = "cut volumes as a group"
+    UNGROUP = "remove volume groups"
 
 
 class Watch(Protocol):
@@ -88,6 +90,9 @@ class Cluster(Protocol):
 
     async def inventory(self, discovery: Discovery) -> Inventory:
         """What belongs to the cluster beside its workloads, read once."""
+
+    async def grouping(self) -> Grouping:
+        """Whether a hot set can be cut as a volume group here: whatever keeps it from that is an answer."""
 
     async def parts(self, discovery: Discovery) -> tuple[Part, ...]:
         """The same without the volumes, which are in no namespace and need rights of their own."""

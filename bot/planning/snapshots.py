@@ -19,8 +19,9 @@ async def plan_of_snapshot(change: Snapshot, known: Known) -> Plan:
     await known.require_rights(Verb.SNAPSHOT)
     inventory = await known.cluster.inventory(found.discovery)
     wanted, how = change.temperature or Temperature.HOT, ended_how(found.last)
-    commands = known.settings.hot_commands
-    goal = snapshot.goal(found.discovery, inventory, wanted, known.settings.unsaved, how, commands)
+    goal = snapshot.goal(found.discovery, inventory, wanted, known.settings.unsaved, how)
+    if goal.cutting and goal.cutting.temperature is Temperature.HOT:
+        goal = snapshot.held_still(goal, await known.cluster.grouping(), known.settings.hot_commands)
     if quiescing.has_commands(goal):
         await known.require_rights_to(Use.EXECUTE, "check.yaml")
     if change.temperature is None and goal.cutting and goal.cutting.temperature is Temperature.HOT:

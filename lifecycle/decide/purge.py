@@ -7,40 +7,34 @@ get, bound to it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from lifecycle.decide.delete import ENDING, WRITING
+from lifecycle.decide.sets import (
+    SetRecord,
+    doom,
+    drafted,
+    going_of,
+    is_of,
+    is_whole,
+    own_content,
+    own_snapshot,
+    quality,
+    snapshot_seen,
+)
 from lifecycle.errors import NothingToPurge
 from lifecycle.model import Action, Kind, Ref, Step, Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import UNMARKED, Goal, Operation
 from lifecycle.phase import Phase
-from lifecycle.retention import Doomed, Held, Purging, Quality, Verdict, is_intact
+from lifecycle.retention import Doomed, Held, Purging, Quality, Verdict
 from lifecycle.topology import arranged
-from lifecycle.volumes import Content, Snapshot, Volume
+from lifecycle.volumes import Volume
 
 RECLAIMING = timedelta(minutes=10)
 """For the storage to remove what is behind a volume or a snapshot."""
 POLICY_DELETE = "Delete"
 RELEASED = "Released"
-
-
-@dataclass(frozen=True)
-class SetRecord:
-    """A set as it is recorded, or what a failed one may have left: of that only names and claims are known."""
-
-    id: str
-    begun_at: datetime
-    members: tuple[Snapshot, ...]
-    failed: bool = False
-    pinned: bool = False
-    is_bad: bool = False
-    """A restore test has failed on it."""
-
-    @property
-    def claims(self) -> frozenset[str]:
-        """What it saved."""
-        return frozenset(member.claim for member in self.members)
 
 
 @dataclass(frozen=True)
@@ -69,11 +63,7 @@ def draft(stock: Stock) -> Goal:
         mark=UNMARKED,
         volumes=tuple(volume for one in stock.deletes for volume in one.goal.volumes),
         purging=Purging(
-            doomed=tuple(
-                Doomed(one.id, member.claim, member.name, content=member.content)
-                for one in stock.sets
-                for member in one.members
-            ),
+            doomed=tuple(doomed for one in stock.sets for doomed in drafted(one)),
             captures=tuple(sorted(ids)),
         ),
     )
@@ -81,14 +71,7 @@ def draft(stock: Stock) -> Goal:
 
 def held(stock: Stock, observed: Observed) -> tuple[Held, ...]:
     """The sets with how good they are in this picture, which is one for the draft."""
-    return tuple(Held(one.id, one.begun_at, _quality(one, observed), one.pinned, one.claims) for one in stock.sets)
-
-
-def _quality(record: SetRecord, observed: Observed) -> Quality:
-    if record.failed:
-        return Quality.FAILED
-    seen = {one.name: one for one in observed.snapshots}
-    return Quality.GOOD if is_intact(record.members, seen) and not record.is_bad else Quality.BAD
+    return tuple(Held(one.id, one.begun_at, quality(one, observed), one.pinned, one.claims) for one in stock.sets)
 
 
 def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict) -> Goal:
@@ -120,6 +103,7 @@ def goal(stock: Stock, observed: Observed, deletes: Sequence[str], sets: Verdict
             sets=sets.goes,
             doomed=_doomed(stock, sets.goes, observed),
             guard=guard.members if guard else (),
+            guard_group=guard.group if guard else None,
             captures=captures,
             stays=stays,
         ),
@@ -138,7 +122,7 @@ def _guard(stock: Stock, going: Sequence[str]) -> SetRecord | None:
 
 def _survivor(stock: Stock, going: Sequence[str], observed: Observed) -> SetRecord | None:
     """The newest good set that stays where others go: it has to stay good until they are gone."""
-    good = [one for one in stock.sets if one.id not in going and _quality(one, observed) is Quality.GOOD]
+    good = [one for one in stock.sets if one.id not in going and quality(one, observed) is Quality.GOOD]
     return max(good, key=lambda one: (one.begun_at, one.id), default=None) if going else None
 
 
@@ -153,7 +137,7 @@ def _unguarded(delete: Operation, guard: SetRecord | None, observed: Observed) -
         return None
     if guard is None:
         return "the cluster has no snapshot set, so the kept volumes are the only copy"
-    if _quality(guard, observed) is not Quality.GOOD:
+    if quality(guard, observed) is not Quality.GOOD:
         told = "has failed its restore test" if guard.is_bad else "is not whole any more"
         return f"the cluster's newest snapshot set {guard.id} {told}, so the kept volumes stay"
     assert delete.goal.cutting
@@ -208,31 +192,12 @@ def _kept_volumes(delete: Operation, observed: Observed) -> list[Volume]:
 
 def _doomed(stock: Stock, going: Sequence[str], observed: Observed) -> tuple[Doomed, ...]:
     found = (
-        _doom(record, member, observed) for record in stock.sets if record.id in going for member in record.members
+        doom(record, member, observed)
+        for record in stock.sets
+        if record.id in going
+        for member in going_of(record, observed)
     )
     return tuple(one for one in found if one.refs)
-
-
-def _doom(record: SetRecord, member: Snapshot, observed: Observed) -> Doomed:
-    """What is there of a member: only the very objects that were recorded, and only where each names the other."""
-    made = Doomed(record.id, member.claim, member.name)
-    seen = observed.snapshot(member.name)
-    if seen and (seen.made_by != record.id or (member.uid and seen.uid != member.uid)):
-        return made
-    content = _content_of(record, member, seen, observed)
-    made = replace(made, snapshot_uid=seen.uid if seen else "")
-    if content is None:
-        return made
-    return replace(made, content=content.name, content_uid=content.uid, handle=content.handle, driver=content.driver)
-
-
-def _content_of(record: SetRecord, member: Snapshot, seen: Snapshot | None, observed: Observed) -> Content | None:
-    name, uid = (seen.content, seen.uid) if seen else (member.content, member.uid)
-    content = observed.content(name) if name and uid else None
-    if content is None or (content.snapshot, content.snapshot_uid) != (member.name, uid):
-        return None
-    is_recorded = record.failed or (content.name, content.handle) == (member.content, member.handle)
-    return content if is_recorded else None
 
 
 def _captures(stock: Stock, deletes: Sequence[str], sets: Sequence[str]) -> tuple[str, ...]:
@@ -256,29 +221,40 @@ def release_steps(goal: Goal, observed: Observed) -> list[Step]:
     return [
         Step(Action.RELEASE, seen.ref, uid=seen.uid)
         for one in of(goal).doomed
-        if (seen := _own_content(one, observed)) and seen.policy != POLICY_DELETE and not seen.deleting
+        if (seen := own_content(one, observed)) and seen.policy != POLICY_DELETE and not seen.deleting
     ]
 
 
 def released(goal: Goal, observed: Observed, ref: Ref) -> bool:
     """Its bytes go with it, or have gone."""
-    (one,) = (one for one in of(goal).doomed if ref == Ref(Kind.CONTENT, one.content))
-    seen = _own_content(one, observed)
+    (one,) = (one for one in of(goal).doomed if ref == one.content_ref)
+    seen = own_content(one, observed)
     return seen is None or seen.policy == POLICY_DELETE
 
 
 def forget_steps(goal: Goal, observed: Observed) -> list[Step]:
     """Remove each snapshot whose bytes were SEEN to go with it; a content that its snapshot left behind goes itself."""
-    return [*release_steps(goal, observed), *(step for one in of(goal).doomed for step in _forgetting(one, observed))]
+    forgetting = (
+        step for one in of(goal).doomed if not _waits(goal, one, observed) for step in _forgetting(one, observed)
+    )
+    return [*release_steps(goal, observed), *forgetting]
+
+
+def _waits(goal: Goal, one: Doomed, observed: Observed) -> bool:
+    """A member goes with its group; the group, with the bytes of all, once every member's content lets go."""
+    if one.group:
+        return observed.group(one.group) is not None
+    members = [other for other in of(goal).doomed if one.kind is Kind.GROUP and other.group == one.snapshot]
+    return not all(released(goal, observed, other.content_ref) for other in members if other.content_uid)
 
 
 def _forgetting(one: Doomed, observed: Observed) -> list[Step]:
-    seen, content = _own_snapshot(one, observed), _own_content(one, observed)
+    seen, content = own_snapshot(one, observed), own_content(one, observed)
     if content and content.policy != POLICY_DELETE:
         return []
     if seen:
         return [] if seen.deleting else [Step(Action.REMOVE, seen.ref, uid=seen.uid)]
-    if content and not content.deleting and observed.snapshot(one.snapshot) is None:
+    if content and not content.deleting and snapshot_seen(one, observed) is None:
         return [Step(Action.REMOVE, content.ref, uid=content.uid)]
     return []
 
@@ -286,30 +262,20 @@ def _forgetting(one: Doomed, observed: Observed) -> list[Step]:
 def forgotten(goal: Goal, observed: Observed, ref: Ref) -> bool:
     """The object is gone; a namesake that came after it is somebody else's."""
     for one in of(goal).doomed:
-        if ref == Ref(Kind.SNAPSHOT, one.snapshot):
-            return _own_snapshot(one, observed) is None
-        if ref == Ref(Kind.CONTENT, one.content):
-            return _own_content(one, observed) is None
+        if ref == one.snapshot_ref:
+            return own_snapshot(one, observed) is None
+        if ref == one.content_ref:
+            return own_content(one, observed) is None
     raise ValueError(f"{ref} is none of this purge")
-
-
-def _own_snapshot(one: Doomed, observed: Observed) -> Snapshot | None:
-    seen = observed.snapshot(one.snapshot)
-    return seen if seen and seen.uid == one.snapshot_uid and seen.made_by == one.set else None
-
-
-def _own_content(one: Doomed, observed: Observed) -> Content | None:
-    seen = observed.content(one.content) if one.content_uid else None
-    return seen if seen and seen.uid == one.content_uid else None
 
 
 def estranged(goal: Goal, observed: Observed) -> str | None:
     """A snapshot and a content that do not name each other as they did: whose bytes would go is not certain."""
     for one in of(goal).doomed:
-        seen, content = _own_snapshot(one, observed), _own_content(one, observed)
-        if content and seen is None and observed.snapshot(one.snapshot):
-            return f"{Ref(Kind.SNAPSHOT, one.snapshot)} was replaced by another one, and {content.ref} is still there"
-        if content and not _is_of(one, content):
+        seen, content = own_snapshot(one, observed), own_content(one, observed)
+        if content and seen is None and snapshot_seen(one, observed):
+            return f"{one.snapshot_ref} was replaced by another one, and {content.ref} is still there"
+        if content and not is_of(one, content):
             return f"{content.ref} is of another snapshot now"
         if seen and seen.content and seen.content != one.content:
             return f"{seen.ref} has a content that it had not when this was planned: {seen.content}"
@@ -323,16 +289,10 @@ def endangered(goal: Goal, observed: Observed) -> str | None:
 
 def _unsaved(goal: Goal, observed: Observed) -> str | None:
     """Whatever goes, the newest good set has to stay whole until it is gone."""
-    guard, there = of(goal).guard, {one.name: one for one in observed.snapshots}
-    if guard and not is_intact(guard, there):
+    guard, group = of(goal).guard, of(goal).guard_group
+    if guard and not is_whole(guard, group, observed):
         return "the cluster's newest snapshot set is not whole any more, so nothing more is purged"
     return None
-
-
-def _is_of(one: Doomed, content: Content) -> bool:
-    """Between the bytes and the content itself its handle goes (external-snapshotter, clearVolumeContentStatus)."""
-    is_emptied = content.deleting and not content.handle
-    return content.snapshot == one.snapshot and (content.handle == one.handle or is_emptied)
 
 
 def giving_up_steps(goal: Goal, observed: Observed) -> list[Step]:
@@ -390,11 +350,11 @@ def discarded(goal: Goal, observed: Observed, ref: Ref) -> bool:
 
 
 def contents_of(goal: Goal) -> tuple[Ref, ...]:
-    return tuple(Ref(Kind.CONTENT, one.content) for one in of(goal).doomed if one.content_uid)
+    return tuple(one.content_ref for one in of(goal).doomed if one.content_uid)
 
 
 def snapshots_of(goal: Goal) -> tuple[Ref, ...]:
-    """The VolumeSnapshots and their contents."""
+    """The snapshots and their contents."""
     return tuple(ref for one in of(goal).doomed for ref in one.refs)
 
 

@@ -1,6 +1,6 @@
 """A hot cut with commands before and after it: one step does all of it, and nothing is through before ``after`` ran."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,11 +27,14 @@ def refuse_absent(commands: HotCommands, topology: Sequence[Workload]) -> None:
         )
 
 
-def around(cut: Phase) -> Phase:
-    """The same phase with the goal's commands around it."""
+def around(cut: Phase, prepare: Callable[[Goal, Observed], list[Step]]) -> Phase:
+    """The same phase with the goal's commands around it; ``prepare`` is what can be done before anything is held."""
 
     def decide(goal: Goal, observed: Observed) -> list[Step]:
-        return cut.decide(goal, observed) if is_over(goal, observed) else quiescing_steps(goal, observed)
+        if is_over(goal, observed):
+            return cut.decide(goal, observed)
+        preparing = [] if seen_of(goal, observed) else prepare(goal, observed)
+        return preparing or quiescing_steps(goal, observed)
 
     def arrived(goal: Goal, observed: Observed, ref: Ref) -> bool:
         return is_over(goal, observed) and cut.arrived(goal, observed, ref)
@@ -78,7 +81,7 @@ def is_over(goal: Goal, observed: Observed) -> bool:
 def is_held(goal: Goal, observed: Observed) -> bool:
     """Whether ``before`` may have run, and ``after`` not: also where something was cut and nothing says so any more."""
     seen = seen_of(goal, observed)
-    return not seen.is_over if seen else bool(observed.snapshots)
+    return not seen.is_over if seen else bool(observed.snapshots or observed.groups)
 
 
 def quiescing_steps(goal: Goal, observed: Observed) -> list[Step]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from lifecycle.decide import delete, quiescing, start, stop
+from lifecycle.decide import delete, group, quiescing, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
 from lifecycle.model import Action, Component, Ref, Step, Verb
@@ -16,6 +16,7 @@ from lifecycle.quiescing import HotCommands
 from lifecycle.snapshots import (
     Cutting,
     Ending,
+    Grouping,
     Member,
     SnapshotSet,
     Temperature,
@@ -24,6 +25,7 @@ from lifecycle.snapshots import (
     ending,
     name_of,
     ref_of,
+    together,
 )
 from lifecycle.topology import arranged
 from lifecycle.volumes import Snapshot
@@ -42,12 +44,10 @@ def goal(
     temperature: Temperature,
     excluded: Collection[Component],
     before: Ending | None = None,
-    commands: HotCommands | None = None,
 ) -> Goal:
     """What a set of this cluster takes; of one that is down it is cold, and ``before`` is how its databases ended.
 
-    ``commands`` are run around a hot cut. Raises Unsafe, with a reason for each volume, where one that is not excluded
-    cannot be cut.
+    Raises Unsafe, with a reason for each volume, where one that is not excluded cannot be cut.
     """
     topology = arranged(discovery.workloads)
     observed = discovery.observed
@@ -57,9 +57,6 @@ def goal(
     kind = temperature if runs else Temperature.COLD
     cutting = _cutting(discovery, inventory, kind, excluded, None if runs else before or Ending.UNSEEN)
     refuse_incomplete(cutting)
-    if kind is Temperature.HOT and commands:
-        quiescing.refuse_absent(commands, topology.workloads)
-        cutting = replace(cutting, commands=commands)
     return Goal(
         verb=Verb.SNAPSHOT,
         topology=topology,
@@ -73,6 +70,15 @@ def goal(
         ran=any(observed[workload].is_up for workload in topology),
         cutting=cutting,
     )
+
+
+def held_still(made: Goal, grouping: Grouping, commands: HotCommands | None) -> Goal:
+    """The same set; a hot one as a group where it can be, with the commands around it. Raises Unsafe."""
+    if made.cutting is None or made.cutting.temperature is not Temperature.HOT:
+        return made
+    if commands:
+        quiescing.refuse_absent(commands, made.topology.workloads)
+    return replace(made, cutting=replace(together(made.cutting, grouping), commands=commands))
 
 
 def on_the_way(made: Goal, discovery: Discovery, inventory: Inventory, excluded: Collection[Component]) -> Goal:
@@ -210,14 +216,28 @@ def _uploading(goal: Goal) -> timedelta:
     return UPLOADING + PER_GIBIBYTE * (largest // 1024**3)
 
 
+def _group_disturbed(goal: Goal, observed: Observed) -> str | None:
+    return group.foreign(goal, observed) or _replaced(goal, observed)
+
+
 CUT = Phase("cut", cut_steps, is_cut, lambda _goal: CUTTING, snapshots_of, disturbed)
 READY = Phase("ready", retain_steps, is_saved, _uploading, snapshots_of, lost, completes_set=True)
+GROUP_CUT = replace(CUT, decide=group.cut_steps, arrived=group.is_cut, objects=group.itself, obstacle=_group_disturbed)
+GROUP_READY = replace(
+    READY, decide=group.retain_steps, arrived=group.is_saved, objects=group.itself, obstacle=group.lost
+)
+
+
+def cutting_of(goal: Goal) -> Phase:
+    """How the goal's set is cut, without any commands around it."""
+    return GROUP_CUT if goal.is_grouped else CUT
 
 
 def taken(goal: Goal, observed: Observed, exits: Sequence[Exit], unseen: Sequence[str]) -> SnapshotSet:
     """The set as it is SEEN at the end of READY; ``unseen`` are database containers whose end nobody saw."""
     assert goal.cutting
-    members = tuple(seen for member in goal.cutting.members if (seen := _seen(goal, observed, member)))
+    singles = (_seen(goal, observed, member) for member in goal.cutting.members)
+    members = group.members_of(goal, observed) if goal.is_grouped else tuple(one for one in singles if one)
     return SnapshotSet(
         id=goal.mark,
         temperature=goal.cutting.temperature,
@@ -226,6 +246,7 @@ def taken(goal: Goal, observed: Observed, exits: Sequence[Exit], unseen: Sequenc
         members=members,
         unsaved=goal.cutting.unsaved,
         capture=observed.capture,
+        group=group.seen_of(goal, observed) if goal.is_grouped else None,
         quiescence=quiescing.told(goal, observed),
     )
 
@@ -239,11 +260,18 @@ def _ending(cutting: Cutting, exits: Sequence[Exit], unseen: Sequence[str]) -> E
 def phases(goal: Goal) -> tuple[Phase, ...]:
     """A cold set of a running cluster: it is up again as soon as all is cut, and before any trouble is told."""
     assert goal.cutting
-    cut = quiescing.around(CUT) if quiescing.has_commands(goal) else CUT
-    resting = (replace(delete.CAPTURED, can_turn_back=False), cut)
-    if goal.cutting.temperature is Temperature.HOT or goal.cutting.before is not None:
-        return (*resting, READY)
+    captured = replace(delete.CAPTURED, can_turn_back=False)
+    if goal.cutting.temperature is Temperature.HOT:
+        cut = cutting_of(goal)
+        around = quiescing.around(cut, group.label_steps if goal.is_grouped else _nothing)
+        return (captured, around if quiescing.has_commands(goal) else cut, GROUP_READY if goal.is_grouped else READY)
+    if goal.cutting.before is not None:
+        return (captured, CUT, READY)
     return (stop.DOWN_AND_BACK, delete.CAPTURED, replace(CUT, can_turn_back=True), start.UP, READY)
+
+
+def _nothing(_goal: Goal, _observed: Observed) -> list[Step]:
+    return []
 
 
 def phases_between(goal: Goal, *, can_turn_back: bool) -> tuple[Phase, ...]:

@@ -30,6 +30,7 @@ from lifecycle.model import Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Clock, Lease, Right, Use, Watch
+from lifecycle.snapshots import Grouping
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
@@ -69,6 +70,10 @@ class KubeCluster:
     async def inventory(self, discovery: Discovery) -> Inventory:
         """See the port."""
         return await inventory.inventory(self._door, self._namespace, discovery)
+
+    async def grouping(self) -> Grouping:
+        """See the port."""
+        return await inventory.grouping(self._door, self._namespace)
 
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         """See the port."""

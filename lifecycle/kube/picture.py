@@ -1,22 +1,25 @@
 """A picture of a goal's objects, out of everything that was listed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from lifecycle.kube import paths, purging, read, scratch
+from lifecycle.errors import Gone
+from lifecycle.kube import groups, paths, purging, read, scratch
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.kube.parts import bare, parts
-from lifecycle.kube.paths import CONFIDENTIAL, PICTURED, PICTURED_WIDELY, SNAPSHOTTED, Resource
+from lifecycle.kube.paths import CONFIDENTIAL, GROUPED, PICTURED, PICTURED_WIDELY, SNAPSHOTTED, Resource
 from lifecycle.kube.pieces import whole
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import by_name, snapshot
 from lifecycle.kube.volumes import volume
+from lifecycle.model import Kind
 from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
-from lifecycle.snapshots import name_of
-from lifecycle.volumes import Content, Snapshot, Volume
+from lifecycle.snapshots import group_name, name_of
+from lifecycle.volumes import GroupSnapshot, Snapshot, Volume
 from lifecycle.workloads import Exit
 
 
@@ -27,25 +30,39 @@ def resources_of(goal: Goal) -> tuple[Resource, ...]:
     if not goal.is_wide:
         return PICTURED
     volumes = (Resource.VOLUMES,) if goal.volumes else ()
-    return (*PICTURED_WIDELY, *volumes, *(SNAPSHOTTED if _names_of_set(goal) else ()))
+    snapshots = SNAPSHOTTED if _names_of_set(goal) or _groups_of(goal) else ()
+    return (*PICTURED_WIDELY, *volumes, *snapshots, *(GROUPED if _groups_of(goal) else ()))
 
 
 def observed(goal: Goal, namespace: str, lists: Lists, at: datetime, exits: tuple[Exit, ...] = ()) -> Observed:
     """Of what removes, makes or captures also the volumes, parts, capture and snapshots that the goal names."""
     seen = read.observed(goal.topology, lists, at, exits)
     if goal.verifying:
-        return replace(seen, snapshots=_snapshots(goal, lists), scratch=scratch.seen(goal, namespace, lists))
+        return replace(seen, snapshots=_snapshots(goal, lists, ()), scratch=scratch.seen(goal, namespace, lists))
     if not goal.is_wide:
         return seen
     if goal.purging is not None:
         seen = replace(seen, claims=purging.claims(goal.volumes, lists[Resource.CLAIMS]))
+    known = groups.groups(_groups_of(goal), lists.get(Resource.GROUPS, ()), lists.get(Resource.GROUP_CONTENTS, ()))
+    seen = replace(seen, groups=known, snapshots=_snapshots(goal, lists, known))
     return replace(
-        seen,
+        _with_contents(goal, namespace, lists, seen),
         volumes=_volumes(goal, namespace, lists),
-        snapshots=_snapshots(goal, lists),
-        contents=_contents(goal, namespace, lists),
         parts=_parts(goal, lists),
         capture=whole(lists[Resource.SECRETS], goal.source or goal.mark),
+    )
+
+
+def _with_contents(goal: Goal, namespace: str, lists: Lists, seen: Observed) -> Observed:
+    """Of a purge: what is behind each of its snapshots."""
+    about = goal.purging
+    if about is None:
+        return seen
+    singles, together = (lists.get(resource, ()) for resource in (Resource.SNAPSHOT_CONTENTS, Resource.GROUP_CONTENTS))
+    return replace(
+        seen,
+        contents=purging.contents(about, namespace, singles, Kind.SNAPSHOT, [one.name for one in seen.snapshots]),
+        group_contents=purging.contents(about, namespace, together, Kind.GROUP, [one.name for one in seen.groups]),
     )
 
 
@@ -53,9 +70,15 @@ def _names_of_set(goal: Goal) -> frozenset[str]:
     """Those that it takes, or those that it tests."""
     if goal.verifying:
         return frozenset(member.snapshot for member in goal.verifying.members)
-    members = goal.cutting.members if goal.cutting else ()
+    members = goal.cutting.members if goal.cutting and not goal.is_grouped else ()
     taken = (name_of(goal.mark, member.claim) for member in members)
     return purging.named_of(goal.purging) | {*taken, *(clone.snapshot for clone in goal.clones)}
+
+
+def _groups_of(goal: Goal) -> frozenset[str]:
+    """The VolumeGroupSnapshots of the same: what their members are called is only known when they are there."""
+    taken = {group_name(goal.mark)} if goal.is_grouped else set()
+    return purging.groups_of(goal.purging) | taken
 
 
 def _parts(goal: Goal, lists: Lists) -> tuple[Part, ...]:
@@ -64,19 +87,12 @@ def _parts(goal: Goal, lists: Lists) -> tuple[Part, ...]:
     return parts((part.ref for part in (*goal.parts, *goal.staying)), lists)
 
 
-def _contents(goal: Goal, namespace: str, lists: Lists) -> tuple[Content, ...]:
-    if goal.purging is None or not _names_of_set(goal):
-        return ()
-    return purging.contents(goal.purging, namespace, lists[Resource.SNAPSHOT_CONTENTS])
-
-
-def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:
+def _snapshots(goal: Goal, lists: Lists, known: Sequence[GroupSnapshot]) -> tuple[Snapshot, ...]:
+    """By their names, and by the groups that they are members of."""
     names = _names_of_set(goal)
-    if not names:
-        return ()
-    contents = by_name(lists[Resource.SNAPSHOT_CONTENTS])
-    found = (snapshot(one, contents) for one in lists[Resource.SNAPSHOTS] if read.name_of(one) in names)
-    return tuple(sorted(found, key=lambda one: one.name))
+    contents = by_name(lists.get(Resource.SNAPSHOT_CONTENTS, ()))
+    found = (snapshot(one, contents, known) for one in lists.get(Resource.SNAPSHOTS, ()))
+    return tuple(sorted((one for one in found if one.group or one.name in names), key=lambda one: one.name))
 
 
 def _volumes(goal: Goal, namespace: str, lists: Lists) -> tuple[Volume, ...]:
@@ -96,8 +112,18 @@ async def listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
     return [kept_of(resource, one) for one in answer.get("items") or []]
 
 
+async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
+    """Where volume groups are served no more there are none."""
+    try:
+        return await listed(door, namespace, resource)
+    except Gone:
+        if resource not in GROUPED:
+            raise
+        return []
+
+
 async def take(door: Door, namespace: str, goal: Goal, at: datetime) -> Observed:
     """One picture, from one list of each kind."""
     resources = resources_of(goal)
-    found = await together(listed(door, namespace, resource) for resource in resources)
+    found = await together(_listed(door, namespace, resource) for resource in resources)
     return observed(goal, namespace, dict(zip(resources, found, strict=True)), at)

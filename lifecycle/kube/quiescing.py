@@ -48,7 +48,7 @@ class Quieting:
         known = await self._known()
         if first is None:
             raise Retryable(f"{self.step.ref}: there is no picture of the cluster")
-        if known or first.snapshots:
+        if known or first.snapshots or first.groups:
             return await self.resume()
         begun = await self._begin()
         if begun is None:
@@ -127,10 +127,11 @@ class Quieting:
 
     async def _until_cut(self, observed: Observed, watch: Watch, cut: Cut) -> None:
         goal = self.operation.goal
+        cutting = snapshot.cutting_of(goal)
         seen: Observed | None = observed
-        while seen is None or not snapshot.CUT.reached(goal, seen):
+        while seen is None or not cutting.reached(goal, seen):
             patience = self._commands.hold.total_seconds()
-            for step in snapshot.CUT.decide(goal, seen) if seen else ():
+            for step in cutting.decide(goal, seen) if seen else ():
                 try:
                     await cut(step)
                 except (Conflict, Retryable):

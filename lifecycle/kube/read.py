@@ -26,6 +26,8 @@ KEPT_BY = "tml-bot/kept-by"
 """Annotation of a volume: the operation that set its reclaim policy to Retain."""
 POLICY_BEFORE = "tml-bot/policy-before"
 """Annotation of such a volume: the reclaim policy that it had."""
+GROUPED_BY = "tml-bot/group"
+"""Label of a claim: the operation that last cut it in a volume group, by which that group found it."""
 QUIESCING = "tml-bot/quiescing"
 """Annotation of a workload: how far the commands are that are run in a pod of it around a hot cut."""
 RESTARTED_BY = "tml-bot/restarted-by"
@@ -327,6 +329,7 @@ def claim(found: Json, mounted_by: tuple[str, ...] = ()) -> Claim:
         made_by=made_by(found),
         mounted_by=mounted_by,
         goes_with=owners_of(found),
+        grouped_by=labels_of(found).get(GROUPED_BY, ""),
     )
 
 

@@ -117,7 +117,26 @@ PURGING = (
 )
 """A kept volume is patched and never deleted: its reclaim policy of before decides what becomes of it."""
 
-CLUSTER_WIDE = frozenset({"persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
+_GROUPS = "groupsnapshot.storage.k8s.io"
+GROUPING = (
+    *_rights("", ["persistentvolumeclaims"], ["get", "patch"]),
+    *_rights(_GROUPS, ["volumegroupsnapshots"], ["get", "list", "watch", "create"]),
+    *_rights(_GROUPS, ["volumegroupsnapshotcontents"], ["get", "list", "watch", "patch"]),
+    *_rights(_GROUPS, ["volumegroupsnapshotclasses"], ["list"]),
+)
+"""To cut a set as a group. Claims are patched to get the label by which the group finds them."""
+UNGROUPING = (
+    *_rights(_GROUPS, ["volumegroupsnapshots"], ["get", "list", "watch", "delete"]),
+    *_rights(_GROUPS, ["volumegroupsnapshotcontents"], ["get", "list", "watch", "patch", "delete"]),
+)
+"""To remove such a set."""
+
+CLUSTER_WIDE = frozenset(
+    {
+        *("persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"),
+        *("volumegroupsnapshotcontents", "volumegroupsnapshotclasses"),
+    }
+)
 """Resources that are in no namespace."""
 
 
@@ -133,7 +152,7 @@ _WIDER = {
 }
 
 
-FOR_USE = {Use.EXECUTE: CHECKING}
+FOR_USE = {Use.EXECUTE: CHECKING, Use.GROUP: GROUPING, Use.UNGROUP: UNGROUPING}
 
 
 def for_verb(verb: Verb) -> tuple[Right, ...]:

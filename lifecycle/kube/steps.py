@@ -10,13 +10,16 @@ from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.capture import Captor, Reader
 from lifecycle.kube.door import Door
 from lifecycle.kube.fence import require
+from lifecycle.kube.groups import Together
 from lifecycle.kube.patch import Patch
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
 from lifecycle.kube.quiescing import Quieting
 from lifecycle.kube.scratch import Bench
+from lifecycle.kube.snapshots import SINGLE, TOGETHER, Fields
 from lifecycle.model import Action, Kind, Ref, Step, Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease, Watch
+from lifecycle.retention import OF_SETS
 from lifecycle.snapshots import Member, name_of
 from lifecycle.volumes import Claim, Volume
 
@@ -90,6 +93,8 @@ class Doing:
 
     async def cut(self) -> str:
         """A name that is taken means done only where this operation made what bears it."""
+        if self.step.ref.kind is Kind.GROUP:
+            return await self._together.cut()
         member = self._member()
         if read.uid_of(await self._read()) != member.uid:
             raise Invalid(f"{self.step.ref} was replaced by another claim of the same name")
@@ -103,12 +108,26 @@ class Doing:
             snapshots.require_ours(made, member, self.operation)
         return read.uid_of(made)
 
+    async def label(self) -> str:
+        return await self._together.label()
+
+    @property
+    def _together(self) -> Together:
+        return Together(self.door, self.namespace, self.step, self.operation, self.lease)
+
     async def retain(self) -> str:
+        if self.step.ref.kind is Kind.GROUP:
+            return await self._retained(await self._together.itself(), Resource.GROUP_CONTENTS, TOGETHER)
+        if self.goal.is_grouped:
+            return await self._retained(await self._together.member(), Resource.SNAPSHOT_CONTENTS, SINGLE)
         found = await self._snapshot(self._member())
         if read.uid_of(found) != self.step.uid:
             raise Gone(f"the snapshot of {self.step.ref} was replaced by another one")
-        path = paths.one_of(Resource.SNAPSHOT_CONTENTS, self.namespace, snapshots.bound_content(found))
-        if operations := snapshots.retain(self.step, await self.door.get(path), found):
+        return await self._retained(found, Resource.SNAPSHOT_CONTENTS, SINGLE)
+
+    async def _retained(self, found: Json, contents: Resource, fields: Fields) -> str:
+        path = paths.one_of(contents, self.namespace, snapshots.bound_content(found, fields))
+        if operations := snapshots.retain(self.step, await self.door.get(path), found, fields):
             require(self.lease)
             await self.door.patch(path, operations)
         return self.step.uid
@@ -136,13 +155,17 @@ class Doing:
         return self.step.uid
 
     async def _require_forgettable(self) -> None:
-        """Of a snapshot, or of a content that its snapshot left behind: its bytes go with it, and nobody uses it."""
+        """Of a snapshot, or of a content that its snapshot left behind: its bytes go with it, and nobody uses it.
+
+        With a group go its members.
+        """
         one = purging.doomed(self.goal.purging, self.step.ref)
         there = await purging.snapshot_of(self.door, self.namespace, one)
-        purging.require_released(await purging.content_of(self.door, self.namespace, one), one)
-        if there is not None and self.step.ref.kind is Kind.CONTENT:
+        if there is not None and self.step.ref == one.content_ref:
             raise Conflict(f"{self.step.ref} goes after its snapshot")
-        await purging.require_unused(self.door, self.namespace, one)
+        for each in (one, *purging.members_of(self.goal.purging, one)):
+            purging.require_released(await purging.content_of(self.door, self.namespace, each), each)
+            await purging.require_unused(self.door, self.namespace, each)
 
     def _member(self) -> Member:
         found = self.goal.cutting.member(self.step.ref.name) if self.goal.cutting else None
@@ -168,7 +191,7 @@ class Doing:
     async def _refuse_removal(self, found: Json) -> None:
         """Raises Conflict where another executor has it, or where it is not as it was decided upon."""
         ref, epoch = self.step.ref, read.epoch_of(found)
-        if ref.kind in (Kind.SNAPSHOT, Kind.CONTENT):
+        if ref.kind in OF_SETS:
             await self._require_forgettable()
         if ref.kind in (*WORKLOADS, Kind.CLAIM) and epoch != self.operation.epoch:
             raise Conflict(f"{ref} bears epoch {epoch}, ours is {self.operation.epoch}")
@@ -293,6 +316,7 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.ROLLOUT_RESTART: Doing.rollout_restart,
     Action.CAPTURE: Doing.capture,
     Action.CUT: Doing.cut,
+    Action.LABEL: Doing.label,
     Action.RETAIN: Doing.retain,
     Action.KEEP: Doing.keep,
     Action.REMOVE: Doing.remove,

@@ -13,6 +13,7 @@ from lifecycle.model import Action, Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
 from lifecycle.ports import Lease, Right, Use
+from lifecycle.snapshots import Grouping
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
@@ -94,6 +95,9 @@ class FakeCluster:
         behind = {claim.volume for claim in world.claims.values()}
         volumes = tuple(volume for name, volume in world.volumes.items() if name in behind)
         return Inventory(volumes, tuple(world.parts.values()), world.snapshot_classes)
+
+    async def grouping(self) -> Grouping:
+        return self.world.grouping
 
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         return ()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from lifecycle.decide.snapshot import cutting_of
 from lifecycle.errors import Conflict
 from lifecycle.model import Action, Step
 from lifecycle.operation import Goal
@@ -41,12 +42,13 @@ class Pods:
                 why = failed
                 yield
             if not why:
-                for member in goal.cutting.members if goal.cutting else ():
-                    self.world._cut(member.claim, goal)
-                    yield
                 for _ in range(MOVES):
+                    for cut in cutting_of(goal).decide(goal, self.world.picture(goal)):
+                        self.world.apply(cut, goal, epoch)
+                        yield
                     self.move()
-                why = "" if all(one.cut_at for one in self.world.snapshots.values()) else "not all was cut within 60 s"
+                is_cut = cutting_of(goal).reached(goal, self.world.picture(goal))
+                why = "" if is_cut else "not all was cut within 60 s"
         elif known and known.is_over:
             return
         for failed in self._run("after"):
@@ -59,7 +61,8 @@ class Pods:
         yield
 
     def _cut_already(self, goal: Goal) -> bool:
-        return any(one.made_by == goal.mark for one in self.world.snapshots.values())
+        seen = self.world.picture(goal)
+        return bool(seen.snapshots or seen.groups)
 
     def _run(self, command: str) -> Iterator[str]:
         self.ran.append(command)

@@ -69,7 +69,8 @@ class Scene:
     ) -> Operation:
         found = await self.cluster.discover()
         stored = await self.cluster.inventory(found)
-        return self.begin(snapshot.goal(found, stored, temperature, (), None, commands), identity)
+        made = snapshot.goal(found, stored, temperature, ())
+        return self.begin(snapshot.held_still(made, await self.cluster.grouping(), commands), identity)
 
     async def verify(self, identity: str = "op-verify", of: str = "op-cutset") -> Operation:
         taken, by = self.journal.sets[of], self.journal.rows[of]

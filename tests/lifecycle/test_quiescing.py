@@ -9,10 +9,10 @@ from lifecycle.decide import phases_of, quiescing, snapshot
 from lifecycle.errors import Forbidden, Unsafe
 from lifecycle.model import Action, Component
 from lifecycle.observed import Observed
-from lifecycle.operation import Operation, State
+from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan
 from lifecycle.quiescing import HotCommands, Quiescing, Stage, parsed
-from lifecycle.snapshots import Temperature, name_of
+from lifecycle.snapshots import Grouping, Temperature, name_of
 from tests.fakes import values
 from tests.lifecycle.returning import PAIR, SQL, SQL_CLAIM, Cut, Scene, cut_anywhere, outcome_of
 
@@ -210,7 +210,7 @@ async def test_snapshots_without_a_word_of_how_far_the_commands_were_are_not_cla
 
 
 async def test_the_time_for_the_cut_has_room_for_the_commands() -> None:
-    made = snapshot.goal(FOUND, values.csi_inventory(FOUND), Temperature.HOT, (), None, COMMANDS)
+    made = made_with(COMMANDS)
     cut = next(phase for phase in phases_of(made) if phase.name == "cut")
     assert cut.limit(made) > snapshot.CUTTING + COMMANDS.timeout * 2 + COMMANDS.hold
 
@@ -218,19 +218,20 @@ async def test_the_time_for_the_cut_has_room_for_the_commands() -> None:
 FOUND = values.discovery(workloads=PAIR)
 
 
+def made_with(commands: HotCommands | None, temperature: Temperature = Temperature.HOT) -> Goal:
+    made = snapshot.goal(FOUND, values.csi_inventory(FOUND), temperature, ())
+    return snapshot.held_still(made, Grouping(why_not="not here"), commands)
+
+
 def test_a_cluster_without_the_component_takes_no_hot_set_with_commands_for_it() -> None:
     strange = replace(COMMANDS, component=Component.REPORTING)
     with pytest.raises(Unsafe, match="`hot_commands` are to be run in reporting, and this cluster has none"):
-        snapshot.goal(FOUND, values.csi_inventory(FOUND), Temperature.HOT, (), None, strange)
-    assert snapshot.goal(FOUND, values.csi_inventory(FOUND), Temperature.COLD, (), None, strange).cutting
+        made_with(strange)
+    assert made_with(strange, Temperature.COLD).cutting
 
 
 def test_a_plan_has_one_step_for_the_commands_and_the_cut_and_depends_on_the_commands() -> None:
-    inventory = values.csi_inventory(FOUND)
-    plans = [
-        plan(snapshot.goal(FOUND, inventory, Temperature.HOT, (), None, commands), FOUND)
-        for commands in (None, COMMANDS, replace(COMMANDS, before=("flush",)))
-    ]
+    plans = [plan(made_with(commands), FOUND) for commands in (None, COMMANDS, replace(COMMANDS, before=("flush",)))]
     assert [step.action for wave in plans[1].waves for step in wave] == [
         Action.CAPTURE,
         Action.QUIESCE,
@@ -258,7 +259,7 @@ def test_anything_else_that_is_written_there_says_nothing(text: str) -> None:
 
 
 def test_what_an_earlier_operation_left_there_is_not_taken_for_ours() -> None:
-    made = snapshot.goal(FOUND, values.csi_inventory(FOUND), Temperature.HOT, (), None, COMMANDS).marked("op-2")
+    made = made_with(COMMANDS).marked("op-2")
     theirs = replace(FOUND.observed[SQL], quiescing=Quiescing("op-1", Stage.QUIESCED))
     observed = FOUND.observed.with_state(SQL.ref, theirs)
     assert not quiescing.is_over(made, observed)

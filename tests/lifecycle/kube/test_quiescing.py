@@ -46,7 +46,8 @@ async def cluster(api: KubernetesSandbox, door: Door) -> KubeCluster:
 
 async def hot(cluster: KubeCluster, commands: HotCommands = COMMANDS) -> Operation:
     found = await cluster.discover()
-    made = snapshot.goal(found, await cluster.inventory(found), Temperature.HOT, (), None, commands)
+    made = snapshot.goal(found, await cluster.inventory(found), Temperature.HOT, ())
+    made = snapshot.held_still(made, await cluster.grouping(), commands)
     return operation_of(made.marked("op-1"))
 
 

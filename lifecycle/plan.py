@@ -85,7 +85,7 @@ class Plan:
     def _purging(self) -> object:
         """What goes for good; why the rest stays is wording, and which set is the newest no part of it."""
         purging = self.goal.purging
-        return None if purging is None else replace(purging, stays={}, guard=())
+        return None if purging is None else replace(purging, stays={}, guard=(), guard_group=None)
 
     @property
     def digest(self) -> str:

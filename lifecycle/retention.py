@@ -206,12 +206,12 @@ class Purging:
     sets: tuple[str, ...] = ()
     doomed: tuple[Doomed, ...] = ()
     guard: tuple[Snapshot, ...] = ()
-    guard_group: GroupSnapshot | None = None
-    """The group of that set, where it was cut as one."""
     captures: tuple[str, ...] = ()
     """The operations whose capture goes, with the last that could be brought back with it."""
     stays: Mapping[str, str] = field(default_factory=dict)
     """What stays though it was looked at, in words, and why."""
+    guard_group: GroupSnapshot | None = None
+    """The group of ``guard``, where that was cut as one."""
 
 
 def is_intact(recorded: Sequence[Snapshot], seen: Mapping[str, Snapshot]) -> bool:

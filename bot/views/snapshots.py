@@ -31,7 +31,8 @@ def planned(goal: Goal) -> list[str]:
     if cutting is None:
         return []
     lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
-    return lines + _commands(cutting.commands) + unsaved_lines(cutting.unsaved)
+    apart = [f"• not as one volume group: {quoted(cutting.apart, 500)}"] if cutting.apart else []
+    return lines + apart + _commands(cutting.commands) + unsaved_lines(cutting.unsaved)
 
 
 def _commands(commands: HotCommands | None) -> list[str]:
@@ -70,9 +71,15 @@ def _old(volume: Volume) -> str:
 
 
 def _kind(cutting: Cutting) -> str:
-    how = "cold, all of one moment" if cutting.temperature is Temperature.COLD else "hot, each of a moment of its own"
+    how = "cold, all of one moment" if cutting.temperature is Temperature.COLD else _hot(cutting)
     claims = listed([quoted(member.claim) for member in cutting.members])
     return f"*Snapshots* ({how}), kept whatever becomes of the namespace: {claims}"
+
+
+def _hot(cutting: Cutting) -> str:
+    if cutting.group_class:
+        return f"hot, as one volume group by {quoted(cutting.group_class)}, all of one moment"
+    return "hot, one by one, each of a moment of its own"
 
 
 def unsaved_lines(unsaved: Sequence[Unsaved]) -> list[str]:
@@ -88,13 +95,21 @@ def told(taken: SnapshotSet) -> list[str]:
         f":camera_with_flash: *Snapshot set {escape(taken.id)}* is ready, {_what(taken)}, {gibibytes(taken.size)}",
         ENDING[taken.ending],
         *_quiescence(taken.quiescence),
+        *([f"• volume group {quoted(taken.group.name)}"] if taken.group else []),
         *(f"• {quoted(one.claim)} → {quoted(one.name)} ({gibibytes(one.size)})" for one in taken.members),
         *unsaved_lines(taken.unsaved),
     ]
 
 
 def _what(taken: SnapshotSet) -> str:
-    return f"{taken.temperature}, cut {when(taken.taken_at)}"
+    return f"{_how(taken)}, cut {when(taken.taken_at)}"
+
+
+def _how(taken: SnapshotSet) -> str:
+    """A cold set is of one moment however it was cut."""
+    if taken.temperature is Temperature.COLD:
+        return taken.temperature
+    return f"{taken.temperature} as one group" if taken.group else f"{taken.temperature} one by one"
 
 
 def _quiescence(found: Quiescence | None) -> list[str]:
@@ -136,7 +151,7 @@ def choice(hot: tuple[Proposal, Plan], cold: tuple[Proposal, Plan], downtime: in
     because = f"\nbecause {quoted(proposal.reason)}" if proposal.reason else ""
     down = f"about {minutes(downtime)}" if downtime is not None else "for as long as a stop and a start take"
     lines = [
-        "*Hot*: nothing is stopped. Each volume is cut at a moment of its own; databases recover on start.",
+        f"*Hot*: nothing is stopped. {_moment(hot[1].goal)}; databases recover on start.",
         f"*Cold*: the cluster is stopped, cut, and started again as soon as all is cut. Traffic is down {down}.",
         *planned(hot[1].goal)[1:],
     ]
@@ -153,6 +168,10 @@ def choice(hot: tuple[Proposal, Plan], cold: tuple[Proposal, Plan], downtime: in
             context(f"answer until {when(proposal.expires_at)}"),
         ],
     )
+
+
+def _moment(goal: Goal) -> str:
+    return "All volumes are cut at one moment" if goal.is_grouped else "Each volume is cut at a moment of its own"
 
 
 def minutes(seconds: int) -> str:
@@ -173,7 +192,7 @@ def row(one: Kept, now: datetime) -> str:
     because = f", because {quoted(operation.reason)}" if operation.reason else ""
     missing = f" · without {listed([quoted(left.claim) for left in taken.unsaved])}" if taken.unsaved else ""
     return (
-        f":camera_with_flash: *{escape(taken.id)}* {taken.temperature}, {escape(taken.ending)} · "
+        f":camera_with_flash: *{escape(taken.id)}* {_how(taken)}, {escape(taken.ending)} · "
         f"{_marks(taken)}{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
         f"{gibibytes(taken.size)}{missing}\n{mention(operation.requester)} ({operation.verb}){because}\n"
         f"{known(one.verification)}"

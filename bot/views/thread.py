@@ -25,6 +25,7 @@ GOING = {
     Action.ROLLOUT_RESTART: "rolling {replicas}",
     Action.CAPTURE: "writing down every object, as it is live",
     Action.CUT: "being cut",
+    Action.LABEL: "being put into the set's volume group",
     Action.QUIESCE: "held still: the command before, the cut, the command after",
     Action.RESUME: "set going again: the command after",
     Action.RETAIN: "being kept in snapshots, whatever becomes of the namespace",
@@ -41,7 +42,9 @@ GOING = {
     Action.RELEASE: "being released: the data go with it",
     Action.GIVE_UP: "being given up, with the reclaim policy of before",
 }
-SHOWN_KINDS = frozenset({Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME, Kind.POD, Kind.SNAPSHOT})
+SHOWN_KINDS = frozenset(
+    {Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME, Kind.POD, Kind.SNAPSHOT, Kind.GROUP}
+)
 """Of other objects only their arrival is told: there are dozens, and nobody waits for one of them."""
 
 

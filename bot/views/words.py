@@ -109,6 +109,8 @@ KINDS = {
     "configmap": "config map",
     "volumesnapshot": "snapshot",
     "volumesnapshotcontent": "snapshot content",
+    "volumegroupsnapshot": "volume group",
+    "volumegroupsnapshotcontent": "volume group's content",
 }
 SEVERAL = {
     "persistentvolumeclaim": "claims {}",
@@ -148,7 +150,9 @@ def _scratch_label(goal: Goal, name: str) -> str:
 
 def _claims_of_snapshots(goal: Goal) -> dict[str, str]:
     members = goal.cutting.members if goal.cutting else ()
-    return {str(ref_of(goal.mark, member.claim)): member.claim for member in members}
+    doomed = goal.purging.doomed if goal.purging else ()
+    nameless = {str(one.snapshot_ref): one.claim for one in doomed if one.group}
+    return {str(ref_of(goal.mark, member.claim)): member.claim for member in members} | nameless
 
 
 def object_labels(goal: Goal, names: Sequence[str]) -> list[str]:

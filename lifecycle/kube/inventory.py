@@ -60,7 +60,7 @@ async def grouping(door: Door, namespace: str) -> Grouping:
     """Whether volumes can be cut as a group: as far as the rights go, and as far as the API is served."""
     if missing := await rights.missing(door, namespace, rights.GROUPING):
         named = ", ".join(map(str, missing))
-        return Grouping(why_not=f"the bot has no right to {named} (see deploy/rbac/group.yaml)")
+        return Grouping(why_not=f"deploy/rbac/group.yaml is not granted: no right to {named}")
     try:
         found = await listed(door, namespace, Resource.GROUP_CLASSES)
     except Gone:

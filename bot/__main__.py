@@ -320,7 +320,8 @@ async def _check(settings: Settings) -> int:
     async with Connections(kubeconfig=settings.kubeconfig) as connections:
         for name, cluster in settings.clusters.items():
             door = await connections.to(cluster.context)
-            problems += await terminal.check_cluster(name, _cluster(door, cluster, SystemClock(), Timing()))
+            found = _cluster(door, cluster, SystemClock(), Timing())
+            problems += await terminal.check_cluster(name, found, runs_commands=cluster.hot_commands is not None)
     return problems
 
 

@@ -1,7 +1,8 @@
 """What the command line prints."""
 
+import asyncio
 import shutil
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from lifecycle.errors import ClusterError, Refused
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.plan import Plan
-from lifecycle.ports import Cluster
+from lifecycle.ports import Cluster, Right, Use
 from lifecycle.topology import arranged
 
 
@@ -104,8 +105,11 @@ def in_words(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-async def check_cluster(name: str, cluster: Cluster) -> int:
-    """Whether the cluster can be operated and read; returns the number of problems."""
+async def check_cluster(name: str, cluster: Cluster, *, runs_commands: bool = False) -> int:
+    """Whether the cluster can be operated and read; returns the number of problems.
+
+    ``runs_commands``: around hot cuts.
+    """
     where = f"cluster {name}"
     try:
         if missing := await cluster.missing_rights(Verb.START):
@@ -116,6 +120,9 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
     say(f"{where}: ok, {len(found.workloads)} workloads in {found.target}")
     await _tell_wider(f"{where}: stop --remove", cluster, "remove.yaml", Verb.REMOVE)
     await _tell_wider(f"{where}: snapshots", cluster, "snapshot.yaml", Verb.SNAPSHOT)
+    await _tell_uses(f"{where}: hot sets as one volume group", cluster, "group.yaml", Use.GROUP)
+    if runs_commands:
+        await _tell_uses(f"{where}: hot_commands", cluster, "check.yaml", Use.EXECUTE)
     await _tell_wider(f"{where}: verify", cluster, "verify.yaml", Verb.VERIFY)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     await _tell_wider(f"{where}: purge", cluster, "purge.yaml", Verb.PURGE)
@@ -123,9 +130,18 @@ async def check_cluster(name: str, cluster: Cluster) -> int:
 
 
 async def _tell_wider(what: str, cluster: Cluster, file: str, *verbs: Verb) -> None:
-    """Whether the rights of these verbs are there: no problem where they are not, they may be unwanted."""
+    """Whether the rights of these verbs are there."""
+    await _tell_rights(what, file, [cluster.missing_rights(verb) for verb in verbs])
+
+
+async def _tell_uses(what: str, cluster: Cluster, file: str, *uses: Use) -> None:
+    await _tell_rights(what, file, [cluster.missing_rights_to(use) for use in uses])
+
+
+async def _tell_rights(what: str, file: str, asked: Sequence[Awaitable[tuple[Right, ...]]]) -> None:
+    """No problem where they are not there, they may be unwanted."""
     try:
-        rights = dict.fromkeys([right for verb in verbs for right in await cluster.missing_rights(verb)])
+        rights = dict.fromkeys([right for each in await asyncio.gather(*asked) for right in each])
     except ClusterError as error:
         say(f"{what}: not known, {in_words(error)}")
         return

@@ -16,6 +16,7 @@ from lifecycle.kube.snapshots import snapshot_class
 from lifecycle.kube.volumes import volume
 from lifecycle.model import Kind, Ref
 from lifecycle.observed import Discovery, Inventory, Part
+from lifecycle.snapshots import GROUP_CLASS, Grouping
 from lifecycle.volumes import SnapshotClass, Volume
 
 OTHERS = (Resource.DAEMON_SETS, Resource.JOBS, Resource.CRON_JOBS)
@@ -54,6 +55,18 @@ async def _snapshot_classes(door: Door, namespace: str) -> tuple[SnapshotClass, 
         return tuple(map(snapshot_class, await listed(door, namespace, Resource.SNAPSHOT_CLASSES)))
     except Gone:
         return None
+
+
+async def grouping(door: Door, namespace: str) -> Grouping:
+    """Whether volumes can be cut as a group: as far as the rights go, and as far as the API is served."""
+    if missing := await rights.missing(door, namespace, rights.GROUPING):
+        named = ", ".join(map(str, missing))
+        return Grouping(why_not=f"deploy/rbac/group.yaml is not granted: no right to {named}")
+    try:
+        found = await listed(door, namespace, Resource.GROUP_CLASSES)
+    except Gone:
+        return Grouping(why_not="this Kubernetes knows no volume groups (groupsnapshot.storage.k8s.io/v1)")
+    return Grouping(tuple(snapshot_class(one, GROUP_CLASS) for one in found))
 
 
 async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:

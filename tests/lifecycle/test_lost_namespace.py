@@ -7,7 +7,8 @@ import pytest
 
 from lifecycle.by_hand import by_hand
 from lifecycle.decide import phases_of, purge
-from lifecycle.decide.purge import SetRecord, Stock
+from lifecycle.decide.purge import Stock
+from lifecycle.decide.sets import SetRecord
 from lifecycle.errors import Unsafe
 from lifecycle.model import Action, Kind, Ref
 from lifecycle.observed import Observed

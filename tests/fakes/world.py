@@ -132,7 +132,7 @@ class World:
         if goal.purging:
             names += sorted({one.snapshot for one in goal.purging.doomed} | {one.name for one in goal.purging.guard})
         found = (self.snapshots.get(name) for name in dict.fromkeys(names))
-        return tuple(one for one in found if one)
+        return tuple(self.together.as_seen(one) for one in found if one)
 
     def _pieces(self, goal: Goal) -> tuple[Part, ...]:
         """Each capture is one Secret here."""

@@ -153,6 +153,11 @@ def delete_the_group(place: Scene) -> None:
         place.world.together.groups.clear()
 
 
+def exchange_the_group(place: Scene) -> None:
+    if place.journal.rows[SET].phase == "ready":
+        take_the_name(place)
+
+
 def delete_a_member(place: Scene) -> None:
     if place.journal.rows[SET].phase == "ready":
         for name in [name for name, one in place.world.snapshots.items() if one.claim == SQL_CLAIM.name]:
@@ -163,6 +168,7 @@ DISTURBED: list[tuple[Disturbing, str]] = [
     (label_another, "has sqlvol-mysql-set-0-7, too, which is not of this set"),
     (take_the_name, "was made by somebody else"),
     (delete_the_group, f"volumegroupsnapshot/{group_name(SET)} was deleted"),
+    (exchange_the_group, "was made by somebody else"),
     (delete_a_member, f"the group's snapshot of {SQL_CLAIM.name} was deleted"),
 ]
 
@@ -390,6 +396,30 @@ async def test_a_group_that_somebody_removed_leaves_contents_that_a_purge_takes_
         del world.snapshots[one.name]
     assert (await house.qualities()) == {"op-old": Quality.BAD, "op-new": Quality.GOOD}
     ended = await house.run(await house.purge())
+    assert ended.state is State.DONE
+    house.assert_only("op-new")
+
+
+async def test_members_that_their_group_left_behind_go_one_by_one() -> None:
+    house = await House().filled("op-old", "op-new")
+    del house.world.together.groups[group_name("op-old")]
+    ended = await house.run(await house.purge())
+    assert ended.state is State.DONE
+    house.assert_only("op-new")
+
+
+async def test_a_group_waits_for_a_member_whose_content_somebody_keeps_again() -> None:
+    house = await House().filled("op-old", "op-new")
+    begun, kept = await house.purge(), []
+    content = house.world.snapshots[house.journal.sets["op-old"].members[0].name].content
+
+    def keep_once(_observed: Observed) -> None:
+        if house.journal.rows["op-purge0"].phase == "forget" and not kept:
+            kept.append(content)
+            house.world.behind[content] = replace(house.world.behind[content], policy=Volume.RETAIN)
+
+    house.cluster.meanwhile = keep_once
+    ended = await house.run(begun)
     assert ended.state is State.DONE
     house.assert_only("op-new")
 

@@ -1,6 +1,6 @@
 """A picture of a goal's objects, out of everything that was listed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -112,12 +112,14 @@ async def listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
     return [kept_of(resource, one) for one in answer.get("items") or []]
 
 
-async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
-    """Where volume groups are served no more there are none."""
+async def listed_if_served(
+    door: Door, namespace: str, resource: Resource, optional: Collection[Resource]
+) -> list[Json]:
+    """The same; of an optional API that is not served there are no objects."""
     try:
         return await listed(door, namespace, resource)
     except Gone:
-        if resource not in GROUPED:
+        if resource not in optional:
             raise
         return []
 
@@ -125,5 +127,5 @@ async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
 async def take(door: Door, namespace: str, goal: Goal, at: datetime) -> Observed:
     """One picture, from one list of each kind."""
     resources = resources_of(goal)
-    found = await together(_listed(door, namespace, resource) for resource in resources)
+    found = await together(listed_if_served(door, namespace, resource, GROUPED) for resource in resources)
     return observed(goal, namespace, dict(zip(resources, found, strict=True)), at)

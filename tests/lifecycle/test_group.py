@@ -410,18 +410,16 @@ async def test_members_that_their_group_left_behind_go_one_by_one() -> None:
 
 async def test_a_group_waits_for_a_member_whose_content_somebody_keeps_again() -> None:
     house = await House().filled("op-old", "op-new")
-    begun, kept = await house.purge(), []
-    content = house.world.snapshots[house.journal.sets["op-old"].members[0].name].content
-
-    def keep_once(_observed: Observed) -> None:
-        if house.journal.rows["op-purge0"].phase == "forget" and not kept:
-            kept.append(content)
-            house.world.behind[content] = replace(house.world.behind[content], policy=Volume.RETAIN)
-
-    house.cluster.meanwhile = keep_once
-    ended = await house.run(begun)
-    assert ended.state is State.DONE
-    house.assert_only("op-new")
+    goal = (await house.purge()).goal
+    world = house.world
+    world.behind = {name: replace(one, policy="Delete") for name, one in world.behind.items()}
+    together = world.together
+    together.behind = {name: replace(one, policy="Delete") for name, one in together.behind.items()}
+    assert {step.action for step in purge.forget_steps(goal, house.world.picture(goal))} == {Action.REMOVE}
+    kept = house.world.snapshots[house.journal.sets["op-old"].members[0].name].content
+    house.world.behind[kept] = replace(house.world.behind[kept], policy=Volume.RETAIN)
+    (step,) = purge.forget_steps(goal, house.world.picture(goal))
+    assert (step.action, step.ref.name) == (Action.RELEASE, kept)
 
 
 @pytest.mark.parametrize("loss", ["group", "policy", "member"])

@@ -39,15 +39,11 @@ def around(cut: Phase, prepare: Callable[[Goal, Observed], list[Step]]) -> Phase
     def arrived(goal: Goal, observed: Observed, ref: Ref) -> bool:
         return is_over(goal, observed) and cut.arrived(goal, observed, ref)
 
-    def obstacle(goal: Goal, observed: Observed) -> str | None:
-        """Whatever is in the way: ``after`` comes first."""
-        return None if is_held(goal, observed) else cut.obstacle(goal, observed)
-
     def limit(goal: Goal) -> timedelta:
         commands = _commands(goal)
         return cut.limit(goal) + 2 * commands.timeout + commands.hold + RESUMING
 
-    return replace(cut, decide=decide, arrived=arrived, obstacle=obstacle, limit=limit, can_turn_back=True)
+    return replace(cut, decide=decide, arrived=arrived, limit=limit, can_turn_back=True)
 
 
 def _commands(goal: Goal) -> HotCommands:

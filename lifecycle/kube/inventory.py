@@ -10,7 +10,7 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.kube.parts import SERVICE_ACCOUNT, parts
 from lifecycle.kube.paths import PARTS, WORKLOADS, Resource
-from lifecycle.kube.picture import listed
+from lifecycle.kube.picture import listed, listed_if_served
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import snapshot_class
 from lifecycle.kube.volumes import volume
@@ -44,7 +44,7 @@ async def inventory(door: Door, namespace: str, discovery: Discovery) -> Invento
 
 async def parts_of(door: Door, namespace: str, discovery: Discovery) -> tuple[Part, ...]:
     """Without the volumes."""
-    found = await together(_listed(door, namespace, resource) for resource in READ)
+    found = await together(listed_if_served(door, namespace, resource, OTHERS) for resource in READ)
     lists = dict(zip(READ, found, strict=True))
     return parts(belonging(discovery, lists), lists)
 
@@ -67,16 +67,6 @@ async def grouping(door: Door, namespace: str) -> Grouping:
     except Gone:
         return Grouping(why_not="this Kubernetes knows no volume groups (groupsnapshot.storage.k8s.io/v1)")
     return Grouping(tuple(snapshot_class(one, GROUP_CLASS) for one in found))
-
-
-async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
-    """An API that is not served has no objects."""
-    try:
-        return await listed(door, namespace, resource)
-    except Gone:
-        if resource not in OTHERS:
-            raise
-        return []
 
 
 async def _volume(door: Door, namespace: str, name: str) -> Volume | None:

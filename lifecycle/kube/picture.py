@@ -1,6 +1,6 @@
 """A picture of a goal's objects, out of everything that was listed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -133,12 +133,14 @@ async def listed(
     return [kept_of(resource, one) for one in answer.get("items") or []]
 
 
-async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
-    """Where volume groups are served no more there are none."""
+async def listed_if_served(
+    door: Door, namespace: str, resource: Resource, optional: Collection[Resource]
+) -> list[Json]:
+    """The same; of an optional API that is not served there are no objects."""
     try:
         return await listed(door, namespace, resource)
     except Gone:
-        if resource not in GROUPED:
+        if resource not in optional:
             raise
         return []
 
@@ -146,7 +148,7 @@ async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
 async def take(door: Door, namespace: str, goal: Goal, at: datetime) -> Observed:
     """One picture, from one list of each kind."""
     resources, shelves = resources_of(goal), copies_of(goal, namespace)
-    own = [_listed(door, namespace, resource) for resource in resources]
+    own = [listed_if_served(door, namespace, resource, GROUPED) for resource in resources]
     copied = [listed(door, shelf.namespace, Resource.SECRETS, shelf.asked()) for shelf in shelves]
     found = await together([*own, *copied])
     lists = dict(zip(resources, found[: len(resources)], strict=True))

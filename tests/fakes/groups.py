@@ -30,6 +30,10 @@ class GroupWorld:
             names |= {goal.purging.guard_group.name} if goal.purging.guard_group else set()
         return tuple(one for name, one in self.groups.items() if name in names)
 
+    def as_seen(self, one: Snapshot) -> Snapshot:
+        """A member has its mark from its group."""
+        return replace(one, group="", made_by="") if one.group and one.group not in self.groups else one
+
     def uid_of(self, ref: Ref) -> str:
         found = (self.groups if ref.kind is Kind.GROUP else self.behind).get(ref.name)
         return found.uid if found else ""

@@ -144,7 +144,7 @@ class World:
         if goal.purging:
             names += sorted({one.snapshot for one in goal.purging.doomed} | {one.name for one in goal.purging.guard})
         found = (self.snapshots.get(name) for name in dict.fromkeys(names))
-        return tuple(one for one in found if one)
+        return tuple(self.together.as_seen(one) for one in found if one)
 
     def _pieces(self, goal: Goal) -> tuple[Part, ...]:
         """Each capture is one Secret here."""
@@ -493,7 +493,7 @@ class World:
 
     def lose_namespace(self) -> None:
         """Somebody deletes it and makes another one of the same name: what outlives it is in no namespace."""
-        for gone in (self.states, self.claims, self.parts, self.captures, self.snapshots):
+        for gone in (self.states, self.claims, self.parts, self.captures, self.snapshots, self.together.groups):
             gone.clear()
         self._reclaim_volumes()
 

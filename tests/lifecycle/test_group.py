@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from lifecycle.decide import phases_of, purge, snapshot
+from lifecycle.decide import phases_of, purge, reclaim, snapshot
 from lifecycle.decide.purge import Stock
 from lifecycle.decide.sets import SetRecord
 from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryable
@@ -153,6 +153,11 @@ def delete_the_group(place: Scene) -> None:
         place.world.together.groups.clear()
 
 
+def exchange_the_group(place: Scene) -> None:
+    if place.journal.rows[SET].phase == "ready":
+        take_the_name(place)
+
+
 def delete_a_member(place: Scene) -> None:
     if place.journal.rows[SET].phase == "ready":
         for name in [name for name, one in place.world.snapshots.items() if one.claim == SQL_CLAIM.name]:
@@ -163,6 +168,7 @@ DISTURBED: list[tuple[Disturbing, str]] = [
     (label_another, "has sqlvol-mysql-set-0-7, too, which is not of this set"),
     (take_the_name, "was made by somebody else"),
     (delete_the_group, f"volumegroupsnapshot/{group_name(SET)} was deleted"),
+    (exchange_the_group, "was made by somebody else"),
     (delete_a_member, f"the group's snapshot of {SQL_CLAIM.name} was deleted"),
 ]
 
@@ -392,6 +398,28 @@ async def test_a_group_that_somebody_removed_leaves_contents_that_a_purge_takes_
     ended = await house.run(await house.purge())
     assert ended.state is State.DONE
     house.assert_only("op-new")
+
+
+async def test_members_that_their_group_left_behind_go_one_by_one() -> None:
+    house = await House().filled("op-old", "op-new")
+    del house.world.together.groups[group_name("op-old")]
+    ended = await house.run(await house.purge())
+    assert ended.state is State.DONE
+    house.assert_only("op-new")
+
+
+async def test_a_group_waits_for_a_member_whose_content_somebody_keeps_again() -> None:
+    house = await House().filled("op-old", "op-new")
+    goal = (await house.purge()).goal
+    world = house.world
+    world.behind = {name: replace(one, policy="Delete") for name, one in world.behind.items()}
+    together = world.together
+    together.behind = {name: replace(one, policy="Delete") for name, one in together.behind.items()}
+    assert {step.action for step in reclaim.forget_steps(goal, house.world.picture(goal))} == {Action.REMOVE}
+    kept = house.world.snapshots[house.journal.sets["op-old"].members[0].name].content
+    house.world.behind[kept] = replace(house.world.behind[kept], policy=Volume.RETAIN)
+    (step,) = reclaim.forget_steps(goal, house.world.picture(goal))
+    assert (step.action, step.ref.name) == (Action.RELEASE, kept)
 
 
 @pytest.mark.parametrize("loss", ["group", "policy", "member"])

@@ -7,7 +7,8 @@ import pytest
 
 from lifecycle.decide import phases_of, quiescing, snapshot
 from lifecycle.errors import Forbidden, Unsafe
-from lifecycle.model import Action, Component
+from lifecycle.execution import seen
+from lifecycle.model import Action, Component, Step
 from lifecycle.observed import Observed
 from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import plan
@@ -26,6 +27,18 @@ def scene() -> Scene:
 
 async def hot(place: Scene) -> Operation:
     return await place.snapshot(Temperature.HOT, commands=COMMANDS)
+
+
+async def held(never_cut: str = "") -> tuple[Scene, Operation]:
+    """Left by a process that died between the commands; ``never_cut`` is a claim that the driver refuses."""
+    for count in range(100):
+        place = scene()
+        place.world.never_cut = {never_cut}
+        place.cluster.crash_after = count
+        left = await place.cut_off(await hot(place))
+        if left and place.cluster.pods.holds:
+            return place, left
+    raise AssertionError("nothing was held")
 
 
 async def test_a_set_is_quiesced_where_all_was_cut_between_the_two_commands() -> None:
@@ -84,16 +97,7 @@ async def test_cut_off_anywhere_the_next_process_runs_the_command_after_and_clai
 
 
 async def test_a_process_that_comes_when_the_time_is_over_runs_the_command_after_first_and_then_tells() -> None:
-    place = scene()
-    place.world.never_cut = {SQL_CLAIM.name}
-    for count in range(100):
-        place = scene()
-        place.world.never_cut = {SQL_CLAIM.name}
-        place.cluster.crash_after = count
-        left = await place.cut_off(await hot(place))
-        if left and place.cluster.pods.holds:
-            break
-    assert left
+    place, left = await held(never_cut=SQL_CLAIM.name)
     place.clock.advance(timedelta(hours=3).total_seconds())
     ended = await place.run(left)
     assert ended.state is State.FAILED
@@ -158,13 +162,7 @@ async def test_a_cut_that_fails_with_the_command_after_stuck_ends_with_its_line_
 
 async def test_whatever_disturbs_the_cut_the_command_after_comes_first() -> None:
     """A claim is exchanged while an earlier process held the pods."""
-    for count in range(100):
-        place = scene()
-        place.cluster.crash_after = count
-        left = await place.cut_off(await hot(place))
-        if left and place.cluster.pods.holds:
-            break
-    assert left
+    place, left = await held()
     place.world.claims[SQL_CLAIM.name] = replace(SQL_CLAIM, uid="uid-another")
     ended = await place.run(left)
     assert ended.state is State.FAILED
@@ -172,10 +170,30 @@ async def test_whatever_disturbs_the_cut_the_command_after_comes_first() -> None
     assert place.cluster.pods.ran == ["before", "after"]
 
 
+async def test_where_nothing_can_be_seen_any_more_the_line_to_run_by_hand_is_told_for_the_workload() -> None:
+    place, left = await held()
+    place.cluster.unreadable = {look: Forbidden("no right to list pods") for look in range(1, 4000)}
+    ended = await place.run(left)
+    assert ended.state is State.FAILED
+    assert outcome_of(ended).back_up is False
+    assert outcome_of(ended).by_hand == ("kubectl exec statefulset/mysql-set-0 -- unlock 'all tables'",)
+
+
+def test_the_step_counts_as_shown_only_where_the_commands_are_over() -> None:
+    """What was written before the cut may be all that a picture shows right after it."""
+    step = Step(Action.QUIESCE, SQL.ref, uid=SQL.uid)
+
+    def shown(stage: Stage) -> object:
+        state = replace(FOUND.observed[SQL], quiescing=Quiescing("op-1", stage))
+        return seen(FOUND.observed.with_state(SQL.ref, state), step)
+
+    assert shown(Stage.BEGUN) == seen(FOUND.observed, step)
+    assert shown(Stage.QUIESCED) != seen(FOUND.observed, step)
+
+
 async def test_a_step_that_kubernetes_forbids_leaves_nothing_held() -> None:
     place = scene()
     operation = await hot(place)
-    place.cluster.errors = []
     ran = place.cluster.pods.do
 
     def forbidden(step, goal, epoch):  # type: ignore[no-untyped-def]

@@ -402,6 +402,8 @@ PROBLEMS = [
     (
         cluster(snapshots="{verify_evry: 7d}"),
         "6: clusters.dev.snapshots.verify_evry: unknown key, did you mean verify_every?",
+    ),
+    (
         cluster(captures="{copy_to: tml}"),
         "6: clusters.dev.captures: copy_to: expected another namespace than the cluster's own, whose loss it is for",
     ),

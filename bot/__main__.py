@@ -392,7 +392,8 @@ async def _check(settings: Settings) -> int:
         for name, cluster in settings.clusters.items():
             door = await connections.to(cluster.context)
             site = _cluster(door, cluster, SystemClock(), Timing())
-            problems += await terminal.check_cluster(name, site, cluster.copy_to)
+            runs_commands = cluster.hot_commands is not None
+            problems += await terminal.check_cluster(name, site, cluster.copy_to, runs_commands=runs_commands)
     return problems
 
 

@@ -10,18 +10,19 @@ import structlog
 from bot.captures import require_copies
 from bot.settings import ClusterSettings
 from lifecycle.decide import phases_of, purge
-from lifecycle.decide.purge import SetRecord, Stock
+from lifecycle.decide.purge import Stock
+from lifecycle.decide.sets import SetRecord
 from lifecycle.errors import ClusterBusy, ClusterError, MissingRights, NoNamespace, NothingToPurge, PurgeVoid
 from lifecycle.hold import ClusterHeld
 from lifecycle.model import BOT, Place, Target, Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
 from lifecycle.plan import Plan, plan_of_return
-from lifecycle.ports import Cluster
+from lifecycle.ports import Cluster, Use
 from lifecycle.retention import Held, Quality, Verdict, clearable, stale
-from lifecycle.snapshots import name_of
+from lifecycle.snapshots import group_name, name_of
 from lifecycle.verification import Result
-from lifecycle.volumes import Snapshot
+from lifecycle.volumes import GroupSnapshot, Snapshot
 from storage.database import StorageError
 from storage.ids import IdTaken
 from storage.operations import Operations
@@ -53,13 +54,20 @@ def stock_of(records: Records, target: Target) -> Stock:
             is_bad=one.verification is not None and one.verification.result is Result.FAILED,
             kubernetes=one.operation.goal.kubernetes,
             copies=one.operation.goal.copies,
+            group=one.content.group,
         )
         for one in records.sets
         if one.operation.target == target
     )
     failed = (
         SetRecord(
-            one.id, one.begun_at, _left_by(one), failed=True, kubernetes=one.goal.kubernetes, copies=one.goal.copies
+            one.id,
+            one.begun_at,
+            _left_by(one),
+            failed=True,
+            kubernetes=one.goal.kubernetes,
+            copies=one.goal.copies,
+            group=_group_left_by(one),
         )
         for one in records.failed
         if one.target == target
@@ -74,9 +82,22 @@ def stock_of(records: Records, target: Target) -> Stock:
 
 
 def _left_by(failed: Operation) -> tuple[Snapshot, ...]:
-    """What it may have left: nobody recorded more than the names."""
+    """What it may have left: nobody recorded more than the names, and of a group's members not even these."""
     members = failed.goal.cutting.members if failed.goal.cutting else ()
-    return tuple(Snapshot(name_of(failed.id, one.claim), "", one.claim, failed.id) for one in members)
+    is_grouped = failed.goal.is_grouped
+    names = ("" if is_grouped else name_of(failed.id, one.claim) for one in members)
+    return tuple(Snapshot(name, "", one.claim, failed.id) for name, one in zip(names, members, strict=True))
+
+
+def _group_left_by(failed: Operation) -> GroupSnapshot | None:
+    return GroupSnapshot(group_name(failed.id), "", "", failed.id) if failed.goal.is_grouped else None
+
+
+def with_groups_unseen(stock: Stock, why: str) -> Stock:
+    """Where the bot may not look at volume groups, no set that was cut as one goes, nor counts for anything."""
+    hidden = {one.id: why for one in stock.sets if one.group}
+    sets = (replace(one, unseen=hidden.get(one.id, "")) for one in stock.sets)
+    return replace(stock, sets=tuple(sets), needed={**hidden, **stock.needed})
 
 
 Rule = Callable[[Stock, Observed, datetime], tuple[Sequence[str], Verdict]]
@@ -113,6 +134,14 @@ class Keeper:
         kept_by, sets = rule(stock, observed, await self.retention.moment())
         return plan_of_return(purge.goal(stock, observed, kept_by, sets), self.cluster.target, observed)
 
+    async def _as_far_as_seen(self, stock: Stock) -> Stock:
+        """What it takes to remove a group is asked for where there is one."""
+        if not any(one.group for one in stock.sets):
+            return stock
+        missing = ", ".join(map(str, await self.cluster.missing_rights_to(Use.UNGROUP)))
+        why = f"cut as a group, and the bot has no right to {missing} (see deploy/rbac/group.yaml, purge.yaml)"
+        return with_groups_unseen(stock, why) if missing else stock
+
     async def is_gone(self, records: Records, by: Operation) -> bool:
         """Whether nothing is left of what it kept; of what was kept elsewhere nobody knows."""
         stock, observed = await self._looked_at(stock_of(records, self.cluster.target))
@@ -120,6 +149,7 @@ class Keeper:
 
     async def _looked_at(self, stock: Stock) -> tuple[Stock, Observed]:
         """Whose picture it was is asked after it: a context that changes in between is not taken for the one before."""
+        stock = await self._as_far_as_seen(stock)
         observed = await self.cluster.picture(purge.draft(stock))
         return replace(stock, kubernetes=await self.cluster.identity()), observed
 

@@ -15,6 +15,7 @@ from lifecycle.approval import Terms
 from lifecycle.checks import Check
 from lifecycle.model import Component, Target
 from lifecycle.plain import digest, to_plain
+from lifecycle.quiescing import HotCommands
 from lifecycle.retention import KEEP_VOLUMES, Policy
 
 ALL_STAY = Policy()
@@ -59,6 +60,8 @@ class ClusterSettings:
     """Components whose volumes are in no snapshot set."""
     snapshot_on_stop: bool = False
     """Whether a stop takes a set while everything is down."""
+    hot_commands: HotCommands | None = None
+    """What is run around the cut of a hot set; by default nothing."""
     configuration_check: Check | None = None
     """What shows that the API configuration is there; without it that cannot be seen."""
     stop_mode: StopMode = StopMode.SCALE
@@ -178,6 +181,7 @@ def _cluster(name: str, written: WrittenCluster, file: File) -> ClusterSettings:
         deadlines=MappingProxyType(dict(written.deadlines)),
         approval=MappingProxyType(written.approval.terms()),
         configuration_check=written.configuration_check.check() if written.configuration_check else None,
+        hot_commands=written.hot_commands.commands() if written.hot_commands else None,
         keep_services=is_production(written.environment) if written.keep_services is None else written.keep_services,
         allow_unrecoverable=written.allow_unrecoverable,
         unsaved=_unsaved(written.components),

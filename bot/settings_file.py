@@ -40,6 +40,7 @@ from bot.written import (
 from lifecycle.approval import GROUP, Terms
 from lifecycle.checks import Check
 from lifecycle.model import Component, Target
+from lifecycle.quiescing import HotCommands
 from lifecycle.retention import KEEP_VOLUMES
 
 DATA_DIR = Path("var/tml-bot")
@@ -132,6 +133,18 @@ class _Check(_Written):
         return Check(self.component, self.command, self.expects, self.container, self.timeout, self.within)
 
 
+class _HotCommands(_Written):
+    component: Annotated[Component, BeforeValidator(as_component)]
+    before: Annotated[tuple[Annotated[str, Argument], ...], Field(min_length=1)]
+    after: Annotated[tuple[Annotated[str, Argument], ...], Field(min_length=1)]
+    container: Annotated[str, Word] = HotCommands.container
+    timeout: Duration = HotCommands.timeout
+    hold: Duration = HotCommands.hold
+
+    def commands(self) -> HotCommands:
+        return HotCommands(self.component, self.before, self.after, self.container, self.timeout, self.hold)
+
+
 class _Snapshots(_Written):
     keep_last: Annotated[int | None, BeforeValidator(partial(as_count, what="sets"))] = None
     keep_days: Annotated[int | None, BeforeValidator(partial(as_count, what="days"))] = None
@@ -160,6 +173,7 @@ class WrittenCluster(_Written):
     captures: _Captures = _Captures()
     components: dict[Annotated[str, BeforeValidator(as_component_name)], WrittenComponent] = Field(default_factory=dict)
     configuration_check: _Check | None = None
+    hot_commands: _HotCommands | None = None
     stop_mode: Annotated[StopMode, BeforeValidator(as_stop_mode)] = StopMode.SCALE
 
     @field_validator("captures")
@@ -286,5 +300,7 @@ def _mapping_at(location: Location) -> type[BaseModel]:
             return WrittenComponent
         case ("clusters", _, "configuration_check"):
             return _Check
+        case ("clusters", _, "hot_commands"):
+            return _HotCommands
         case _:
             return _Approval

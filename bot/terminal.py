@@ -17,7 +17,7 @@ from lifecycle.errors import ClusterError, NoNamespace, Refused
 from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.plan import Plan
-from lifecycle.ports import Cluster, Right
+from lifecycle.ports import Cluster, Right, Use
 from lifecycle.topology import arranged
 
 
@@ -105,10 +105,10 @@ def in_words(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-async def check_cluster(name: str, cluster: Cluster, copy_to: str | None = None) -> int:
+async def check_cluster(name: str, cluster: Cluster, copy_to: str | None = None, *, runs_commands: bool = False) -> int:
     """Whether the cluster can be operated and read; returns the number of problems.
 
-    ``copy_to`` is the namespace that its captures are copied to.
+    ``copy_to`` is the namespace that its captures are copied to; ``runs_commands``: around hot cuts.
     """
     where = f"cluster {name}"
     try:
@@ -120,10 +120,13 @@ async def check_cluster(name: str, cluster: Cluster, copy_to: str | None = None)
     say(f"{where}: ok, {len(found.workloads)} workloads in {found.target}")
     await _tell_wider(f"{where}: stop --remove", cluster, "remove.yaml", Verb.REMOVE)
     await _tell_wider(f"{where}: snapshots", cluster, "snapshot.yaml", Verb.SNAPSHOT)
+    await _tell_uses(f"{where}: hot sets as one volume group", cluster, "group.yaml", Use.GROUP)
+    if runs_commands:
+        await _tell_uses(f"{where}: hot_commands", cluster, "check.yaml", Use.EXECUTE)
     await _tell_wider(f"{where}: verify", cluster, "verify.yaml", Verb.VERIFY)
     await _tell_wider(f"{where}: delete and restore", cluster, "delete.yaml", Verb.DELETE, Verb.RESTORE)
     await _tell_wider(f"{where}: purge", cluster, "purge.yaml", Verb.PURGE)
-    await _tell(f"{where}: flush before a cold snapshot", "check.yaml", [cluster.missing_to_execute])
+    await _tell_uses(f"{where}: flush before a cold snapshot", cluster, "check.yaml", Use.EXECUTE)
     await _tell_of_copies(where, cluster, copy_to)
     return 0
 
@@ -136,11 +139,15 @@ async def _tell_of_copies(where: str, cluster: Cluster, copy_to: str | None) -> 
         return
     rights = partial(cluster.missing_rights_to_copies, [copy_to])
     await _tell(f"{what}, copied to {copy_to}", "captures.yaml", [rights])
-    await _tell(f"{what}, sets bound anew", "captures.yaml", [cluster.missing_rights_to_rebind])
+    await _tell_uses(f"{what}, sets bound anew", cluster, "captures.yaml", Use.REBIND)
 
 
 async def _tell_wider(what: str, cluster: Cluster, file: str, *verbs: Verb) -> None:
     await _tell(what, file, [partial(cluster.missing_rights, verb) for verb in verbs])
+
+
+async def _tell_uses(what: str, cluster: Cluster, file: str, *uses: Use) -> None:
+    await _tell(what, file, [partial(cluster.missing_rights_to, use) for use in uses])
 
 
 async def _tell(what: str, file: str, asked: Sequence[Callable[[], Awaitable[Sequence[Right]]]]) -> None:

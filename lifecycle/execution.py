@@ -11,7 +11,7 @@ from lifecycle import configuration
 from lifecycle.addresses import addresses, is_waited_for
 from lifecycle.by_hand import by_hand
 from lifecycle.checks import Checked
-from lifecycle.decide import phases_from, way_back
+from lifecycle.decide import phases_from, quiescing, way_back
 from lifecycle.decide.cancel import takes_no_step
 from lifecycle.decide.rebind import rebound
 from lifecycle.decide.snapshot import taken
@@ -308,9 +308,9 @@ class Execution:
         return await self.cluster.diagnose(self.operation.goal.topology, self._missing(phase))
 
     async def _failed(self, phase: Phase, error: str | None = None) -> Outcome:
-        observed = self.observed
+        account, observed = await self._account(phase, error), self.observed
         lines = by_hand(self.operation.goal, observed, phase) if observed else ()
-        return replace(await self._account(phase, error), diagnosis=await self._diagnose(phase), by_hand=lines)
+        return replace(account, diagnosis=await self._diagnose(phase), by_hand=(*account.by_hand, *lines))
 
     async def _account(self, phase: Phase, error: str | None) -> Outcome:
         """What is done and what not, without why."""
@@ -325,6 +325,7 @@ class Execution:
             exits=exits,
             unseen=unseen_exits(self.operation, exits, observed) if observed else (),
             snapshots=observed.snapshots if observed else (),
+            by_hand=quiescing.by_hand(goal, observed),
             error=error,
         )
 
@@ -342,6 +343,7 @@ class Execution:
             traffic=await self.cluster.traffic(self.probe_url) if self._serves() else None,
             checked=await self._checked(observed),
             addresses=addresses(goal, observed) if goal.verb is Verb.RESTORE else (),
+            by_hand=quiescing.by_hand(goal, observed),
         )
 
     async def _with_addresses(self, watch: Watch) -> Observed:
@@ -399,6 +401,13 @@ def seen(observed: Observed, step: Step) -> object:
         return observed.capture, observed.lacking
     if step.action is Action.FLUSH:  # no new generation; with the note the stamp may be wiped
         return observed.state_of(ref).flushed_by, observed.state_of(ref).epoch
+    if step.action in (Action.QUIESCE, Action.RESUME):
+        found = observed.state_of(ref).quiescing
+        return found if found and found.is_over else None
+    if ref.kind is Kind.GROUP:
+        return observed.group(ref.name)
+    if ref.kind is Kind.GROUP_CONTENT:
+        return observed.group_content(ref.name)
     if step.action in (Action.CUT, Action.RETAIN):
         return [one for one in observed.snapshots if one.claim == ref.name]
     if ref.kind in (Kind.STATEFUL_SET, Kind.DEPLOYMENT):

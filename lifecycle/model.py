@@ -67,6 +67,8 @@ class Kind(StrEnum):
     POD = "Pod"
     """Only those of checks, which no controller makes."""
     CONTENT = "VolumeSnapshotContent"
+    GROUP = "VolumeGroupSnapshot"
+    GROUP_CONTENT = "VolumeGroupSnapshotContent"
 
 
 @dataclass(frozen=True, order=True)
@@ -104,9 +106,11 @@ class Action(StrEnum):
     ROLLOUT_RESTART = "rollout-restart"
     CAPTURE = "capture"
     CUT = "cut"
-    """Of a claim: make its snapshot."""
+    """Of a claim: make its snapshot. Of a volume group: make it, of all claims that bear its label."""
+    LABEL = "label"
+    """Of a claim: put it into the volume group of its set."""
     RETAIN = "retain"
-    """Of a claim: let its snapshot's content outlive the namespace. The uid is the snapshot's."""
+    """Of a claim, or a volume group: let its snapshot's content outlive the namespace. The uid is the snapshot's."""
     KEEP = "keep"
     REMOVE = "remove"
     MAKE = "make"
@@ -123,6 +127,10 @@ class Action(StrEnum):
     """Of a scratch claim or a check's pod: remove it."""
     RELEASE = "release"
     """Of a snapshot's content: let the data go with it."""
+    QUIESCE = "quiesce"
+    """Of a workload: run the command before in a pod of it, cut all, run the one after, whatever came of the others."""
+    RESUME = "resume"
+    """Of the same: run the command after, and nothing else."""
     GIVE_UP = "give-up"
     """Of a kept volume: its reclaim policy of before, with no claim left."""
 

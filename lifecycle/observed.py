@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lifecycle.model import Component, Kind, Ref, Target
-from lifecycle.volumes import Claim, Content, Snapshot, SnapshotClass, Volume
+from lifecycle.volumes import Claim, Content, GroupSnapshot, Snapshot, SnapshotClass, Volume
 from lifecycle.workloads import Exit, Pod, Workload, WorkloadState
 
 
@@ -119,6 +119,10 @@ class Observed:
     """Those of the set that the goal takes, or of the sets that a purge is about."""
     contents: tuple[Content, ...] = ()
     """Those that a purge is about."""
+    groups: tuple[GroupSnapshot, ...] = ()
+    """The VolumeGroupSnapshots of these sets, where they were cut as groups."""
+    group_contents: tuple[Content, ...] = ()
+    """Those that a purge is about."""
     capture: str = ""
     """The sha256 of the goal's capture, once every piece of it was seen in one of its namespaces."""
     lacking: tuple[str, ...] = ()
@@ -140,6 +144,16 @@ class Observed:
 
     def snapshot(self, name: str) -> Snapshot | None:
         return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
+
+    def group(self, name: str) -> GroupSnapshot | None:
+        return next((group for group in self.groups if group.name == name), None)
+
+    def group_content(self, name: str) -> Content | None:
+        return next((content for content in self.group_contents if content.name == name), None)
+
+    def members(self, group: str) -> tuple[Snapshot, ...]:
+        """The snapshots that were cut with this VolumeGroupSnapshot."""
+        return tuple(snapshot for snapshot in self.snapshots if group and snapshot.group == group)
 
     def content(self, name: str) -> Content | None:
         return next((content for content in self.contents if content.name == name), None)

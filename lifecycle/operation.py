@@ -114,9 +114,16 @@ class Goal:
 
     @property
     def stamped_claims(self) -> frozenset[Ref]:
-        """Of an operation that may remove them."""
-        removes = self.verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE)
-        return frozenset(claim.ref for claim in self.claims) if removes else frozenset()
+        """Those that the operation may remove, or puts into a volume group."""
+        if self.verb in (Verb.DELETE, Verb.RESTORE_IN_PLACE):
+            return frozenset(claim.ref for claim in self.claims)
+        grouped = self.cutting.members if self.cutting and self.is_grouped else ()
+        return frozenset(member.ref for member in grouped)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the set that it takes is cut as one group."""
+        return self.cutting is not None and bool(self.cutting.group_class)
 
     def may_lose(self, claim: str, uid: str) -> bool:
         """Whether this very claim is one that people agreed to lose for good."""
@@ -201,8 +208,8 @@ class Outcome:
     made is gone. None where it was not tried."""
 
     def by_cancelling(self) -> "Outcome":
-        """The same end, as one that somebody wanted: there is nothing to look for, and nothing to finish by hand."""
-        return replace(self, cancelled=True, diagnosis=None, by_hand=(), error=self.error or WHY_CANCELLED)
+        """The same end, as one that somebody wanted: there is nothing to look for."""
+        return replace(self, cancelled=True, diagnosis=None, error=self.error or WHY_CANCELLED)
 
     def back(self, failed: "Outcome | None", undone: str = "not started again") -> "Outcome":
         """This failure after its way back; ``failed`` says why that did not work (``undone``), None that it did."""
@@ -269,8 +276,16 @@ class Operation:
         """How it ends with this outcome of its last phase: what made it turn back is what people have to know first."""
         if self.failure is None:
             return outcome
-        undone = "not cleaned up" if self.verb is Verb.VERIFY else "not started again"
-        return self.failure.back(None if outcome.state is State.DONE else outcome, undone)
+        return self.failure.back(None if outcome.state is State.DONE else outcome, self._undone)
+
+    @property
+    def _undone(self) -> str:
+        """What is said where the way back was not seen to its end."""
+        if self.verb is Verb.VERIFY:
+            return "not cleaned up"
+        if self.goal.cutting and self.goal.cutting.commands:
+            return "the command after the cut was not seen to succeed"
+        return "not started again"
 
 
 @dataclass(frozen=True)

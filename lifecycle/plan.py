@@ -79,12 +79,13 @@ class Plan:
         cutting = self.goal.cutting
         if cutting is None:
             return None
-        return [cutting.temperature, cutting.members, [one.claim for one in cutting.unsaved]]
+        how = [one for one in (cutting.commands, cutting.group_class) if one]
+        return [cutting.temperature, cutting.members, [one.claim for one in cutting.unsaved], *how]
 
     def _purging(self) -> object:
         """What goes for good; why the rest stays is wording, and which set is the newest no part of it."""
         purging = self.goal.purging
-        return None if purging is None else replace(purging, stays={}, guard=())
+        return None if purging is None else replace(purging, stays={}, guard=(), guard_group=None)
 
     @property
     def digest(self) -> str:

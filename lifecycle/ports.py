@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from lifecycle.checks import Checked
@@ -12,7 +13,7 @@ from lifecycle.errors import ClusterError
 from lifecycle.model import Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation, Outcome
-from lifecycle.snapshots import SnapshotSet
+from lifecycle.snapshots import Grouping, SnapshotSet
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness, Verification
 from lifecycle.volumes import Snapshot
@@ -55,6 +56,15 @@ class Right:
         return what + (f" ({self.group})" if self.group else "") + where
 
 
+class Use(StrEnum):
+    """What an operation does only where it is configured, or can be: its rights are asked for by themselves."""
+
+    EXECUTE = "run commands in pods"
+    GROUP = "cut volumes as a group"
+    UNGROUP = "remove volume groups"
+    REBIND = "bind sets anew whose snapshots are gone"
+
+
 class Watch(Protocol):
     """A running picture of a cluster."""
 
@@ -91,6 +101,9 @@ class Cluster(Protocol):
     async def inventory(self, discovery: Discovery) -> Inventory:
         """What belongs to the cluster beside its workloads, read once."""
 
+    async def grouping(self) -> Grouping:
+        """Whether a hot set can be cut as a volume group here: whatever keeps it from that is an answer."""
+
     async def parts(self, discovery: Discovery) -> tuple[Part, ...]:
         """The same without the volumes, which are in no namespace and need rights of their own."""
 
@@ -120,17 +133,14 @@ class Cluster(Protocol):
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         """The rights that the verb needs and Kubernetes would refuse (SelfSubjectAccessReview)."""
 
-    async def missing_to_execute(self) -> tuple[Right, ...]:
-        """The same of the rights to run a command in a pod, which no verb needs: what would be run is left out."""
+    async def missing_rights_to(self, use: Use) -> tuple[Right, ...]:
+        """The same of what some operations of a verb need and others do not."""
 
     async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
         """The same, of what it takes to copy captures to these namespaces, read and remove them there.
 
         Raises NoNamespace where one of them is known not to be there.
         """
-
-    async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
-        """The same, of what it takes to bind a set anew whose snapshots are gone."""
 
     async def home(self) -> str:
         """The uid of the cluster's namespace; empty where that may not be read.

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lifecycle.model import Kind, Ref
-from lifecycle.volumes import Content, Snapshot
+from lifecycle.volumes import Content, GroupSnapshot, Snapshot
 
 NOTICE = timedelta(days=1)
 """How long before a purge the channel is told of it."""
@@ -156,9 +156,18 @@ class Keeping:
         return self.announced_for is not None and now >= self.announced_for
 
 
+CONTENT_OF = {Kind.SNAPSHOT: Kind.CONTENT, Kind.GROUP: Kind.GROUP_CONTENT}
+"""The kind that is behind a snapshot of this one."""
+OF_SETS = frozenset((*CONTENT_OF, *CONTENT_OF.values()))
+"""What snapshot sets are made of."""
+
+
 @dataclass(frozen=True)
 class Doomed:
-    """A snapshot of a set that goes; a ``snapshot_uid`` or ``content`` that is empty is one that was not there."""
+    """A snapshot of a set that goes; a ``snapshot_uid`` or ``content`` that is empty is one that was not there.
+
+    Of a set that was cut as a group also that group itself (``kind``); a member names it in ``group`` and goes with it.
+    """
 
     set: str
     claim: str
@@ -170,12 +179,22 @@ class Doomed:
     driver: str = ""
     strays: tuple[Content, ...] = ()
     """Contents of the same data that snapshots of before left behind; with none of them the data go."""
+    kind: Kind = Kind.SNAPSHOT
+    group: str = ""
+
+    @property
+    def snapshot_ref(self) -> Ref:
+        return Ref(self.kind, self.snapshot)
+
+    @property
+    def content_ref(self) -> Ref:
+        return Ref(CONTENT_OF[self.kind], self.content)
 
     @property
     def refs(self) -> tuple[Ref, ...]:
         """The objects that have to be gone."""
-        there = [Ref(Kind.SNAPSHOT, self.snapshot)] if self.snapshot_uid else []
-        return (*there, *([Ref(Kind.CONTENT, self.content)] if self.content_uid else []))
+        there = [self.snapshot_ref] if self.snapshot_uid else []
+        return (*there, *([self.content_ref] if self.content_uid else []))
 
 
 @dataclass(frozen=True)
@@ -194,13 +213,16 @@ class Purging:
     """The operations whose capture goes, with the last that could be brought back with it."""
     stays: Mapping[str, str] = field(default_factory=dict)
     """What stays though it was looked at, in words, and why."""
+    guard_group: GroupSnapshot | None = None
+    """The group of ``guard``, where that was cut as one."""
 
 
 def is_intact(recorded: Sequence[Snapshot], seen: Mapping[str, Snapshot]) -> bool:
     """Whether every snapshot of a set is there as it was recorded, ready and kept; ``seen`` by name."""
-    return bool(recorded) and all(
-        (now := seen.get(one.name)) is not None
-        and now.is_saved
-        and (now.uid, now.content, now.handle) == (one.uid, one.content, one.handle)
-        for one in recorded
-    )
+    return bool(recorded) and all(is_as_recorded(one, seen.get(one.name)) for one in recorded)
+
+
+def is_as_recorded(one: Snapshot, now: Snapshot | None) -> bool:
+    if now is None or not now.is_saved:
+        return False
+    return (now.uid, now.content, now.handle) == (one.uid, one.content, one.handle)

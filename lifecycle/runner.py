@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from lifecycle.checks import Checked
-from lifecycle.decide import phases_from, phases_of, way_back
+from lifecycle.decide import phases_from, phases_of, quiescing, snapshot, way_back
 from lifecycle.decide.cancel import takes_no_step
 from lifecycle.errors import Cancelled, ClusterError, Conflict, LeaseHeld, LeaseLost, Retryable
 from lifecycle.execution import Deadlines, Execution, Stopped, backoff
@@ -15,6 +15,9 @@ from lifecycle.phase import Phase
 from lifecycle.ports import Clock, Cluster, Journal, Lease
 
 log = logging.getLogger(__name__)
+
+HELD = (snapshot.CUT.name, quiescing.RESUMED.name)
+"""Phases in which a command that was run around a hot cut may hold something."""
 
 
 @dataclass
@@ -104,10 +107,11 @@ class Runner:
         """Without a picture: what is done and what not is not known here, and nothing is claimed."""
         refs = [str(workload.ref) for workload in operation.goal.scope]
         exits = await self.journal.exits(operation)
+        lines = quiescing.by_hand(operation.goal, None) if operation.phase in HELD else ()
+        found = Outcome(State.FAILED, exits=exits, error=reason, by_hand=lines)
         if takes_no_step(operation):
-            return Outcome(State.FAILED, exits=exits, error=reason).by_cancelling()
-        diagnosis = await cluster.diagnose(operation.goal.topology, refs)
-        return Outcome(State.FAILED, exits=exits, diagnosis=diagnosis, error=reason)
+            return found.by_cancelling()
+        return replace(found, diagnosis=await cluster.diagnose(operation.goal.topology, refs))
 
     async def follow_up(self, operation: Operation, cluster: Cluster) -> None:
         """Watch a failed operation's goal a while longer and say so when it is reached after all."""

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
-from lifecycle.decide import phases_of, rebind, verify
+from lifecycle.decide import phases_of, quiescing, rebind, snapshot, verify
 from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
-from lifecycle.snapshots import Clone, name_of
-from lifecycle.volumes import Claim, Content, Snapshot, Volume
+from lifecycle.quiescing import Quiescing, Stage
+from lifecycle.retention import OF_SETS
+from lifecycle.snapshots import Clone, Member, group_name, name_of
+from lifecycle.volumes import Claim, Content, GroupSnapshot, Snapshot, Volume
 from lifecycle.workloads import WorkloadState
-
-OF_SETS = (Kind.SNAPSHOT, Kind.CONTENT)
 
 
 def all_waves(goal: Goal, observed: Observed) -> tuple[tuple[Step, ...], ...]:
@@ -54,15 +55,30 @@ def _after(goal: Goal, observed: Observed, step: Step) -> Observed:
             return observed.with_state(step.ref, replace(observed.state_of(step.ref), flushed_by=goal.mark))
         case Action.CAPTURE:
             return replace(observed, capture=goal.mark, lacking=())
+        case Action.LABEL:
+            claims = (replace(one, grouped_by=goal.mark) if one.ref == step.ref else one for one in observed.claims)
+            return replace(observed, claims=tuple(claims))
+        case Action.CUT if step.ref.kind is Kind.GROUP:
+            return _cut_together(goal, observed)
+        case Action.RETAIN if step.ref.kind is Kind.GROUP:
+            return replace(observed, groups=tuple(replace(one, policy=Volume.RETAIN) for one in observed.groups))
         case Action.CUT:
-            return replace(observed, snapshots=(*observed.snapshots, _cut(goal, observed, step)))
+            cut = _cut(goal, observed, _member(goal, step.ref.name))
+            return replace(observed, snapshots=(*observed.snapshots, cut))
+        case Action.QUIESCE if not quiescing.is_held(goal, observed):
+            return _quiesced(goal, run_forward(snapshot.cutting_of(goal), goal, observed)[1], step, Stage.QUIESCED)
+        case Action.QUIESCE | Action.RESUME:
+            return _quiesced(goal, observed, step, Stage.NOT_QUIESCED)
         case Action.RETAIN:
             return replace(observed, snapshots=tuple(_retained(goal, one, step) for one in observed.snapshots))
         case Action.REMOVE:
             return _without_snapshot(observed, step.ref) if step.ref.kind in OF_SETS else _without(observed, step.ref)
         case Action.RELEASE:
-            freed = (replace(one, policy="Delete") if one.ref == step.ref else one for one in observed.contents)
-            return replace(observed, contents=tuple(freed))
+            return replace(
+                observed,
+                contents=tuple(_freed(one, step) for one in observed.contents),
+                group_contents=tuple(_freed(one, step) for one in observed.group_contents),
+            )
         case Action.MAKE:
             return _with_made(goal, observed, step.ref)
         case Action.OVERWRITE:
@@ -87,10 +103,19 @@ def _accepted(state: WorkloadState, step: Step, goal: Goal) -> WorkloadState:
             return replace(newer, restarted_by=goal.mark, updated=0)
 
 
-def _cut(goal: Goal, observed: Observed, step: Step) -> Snapshot:
+def _quiesced(goal: Goal, observed: Observed, step: Step, stage: Stage) -> Observed:
+    state = replace(observed.state_of(step.ref), quiescing=Quiescing(goal.mark, stage))
+    return observed.with_state(step.ref, state)
+
+
+def _member(goal: Goal, claim: str) -> Member:
+    member = goal.cutting.member(claim) if goal.cutting else None
+    assert member, f"{claim} is none of the set"
+    return member
+
+
+def _cut(goal: Goal, observed: Observed, member: Member) -> Snapshot:
     """As the controllers leave it: of what storage makes of it, nothing matters to what comes after."""
-    member = goal.cutting.member(step.ref.name) if goal.cutting else None
-    assert member, f"{step.ref} is none of the set"
     return Snapshot(
         name=name_of(goal.mark, member.claim),
         uid="",
@@ -106,26 +131,47 @@ def _cut(goal: Goal, observed: Observed, step: Step) -> Snapshot:
     )
 
 
+def _cut_together(goal: Goal, observed: Observed) -> Observed:
+    assert goal.cutting
+    name, policy = group_name(goal.mark), goal.cutting.members[0].policy
+    group = GroupSnapshot(
+        name, "", "", goal.mark, observed.at, is_ready=True, content="content", policy=policy, handle="handle"
+    )
+    members = (replace(_cut(goal, observed, one), group=name) for one in goal.cutting.members)
+    return replace(observed, groups=(group,), snapshots=(*observed.snapshots, *members))
+
+
 def _goes(goal: Goal, step: Step) -> bool:
     """Whether the volume goes as soon as it has its policy of before."""
     return any(one.ref == step.ref and one.policy_before == "Delete" for one in goal.volumes)
 
 
+AnyContent = TypeVar("AnyContent", bound=Content)
+
+
+def _freed(content: AnyContent, step: Step) -> AnyContent:
+    return replace(content, policy="Delete") if content.ref == step.ref else content
+
+
 def _without_snapshot(observed: Observed, ref: Ref) -> Observed:
-    """A snapshot takes its content along where that lets its bytes go."""
+    """A snapshot takes its content along where that lets its bytes go, a group its members with theirs."""
+    gone = {ref, *(one.ref for one in observed.members(ref.name) if ref.kind is Kind.GROUP)}
+    names = {one.name for one in gone}
 
     def goes(content: Content) -> bool:
-        return content.ref == ref or (content.snapshot == ref.name and content.policy == "Delete")
+        return content.ref in gone or (content.snapshot in names and content.policy == "Delete")
 
     return replace(
         observed,
-        snapshots=tuple(one for one in observed.snapshots if one.ref != ref),
+        snapshots=tuple(one for one in observed.snapshots if one.ref not in gone),
         contents=tuple(one for one in observed.contents if not goes(one)),
+        groups=tuple(one for one in observed.groups if one.ref not in gone),
+        group_contents=tuple(one for one in observed.group_contents if not goes(one)),
     )
 
 
 def _retained(goal: Goal, snapshot: Snapshot, step: Step) -> Snapshot:
-    is_meant = snapshot.name == name_of(goal.mark, step.ref.name)
+    is_meant = (snapshot.made_by, snapshot.claim) == (goal.mark, step.ref.name)
     return replace(snapshot, policy=Volume.RETAIN) if is_meant else snapshot
 
 

@@ -1,12 +1,13 @@
 """Snapshot sets: what of a cluster is cut together, by which class, what is not and why, and what came of it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lifecycle.model import KILLED, Kind, Ref
-from lifecycle.volumes import Claim, Snapshot, SnapshotClass, Volume
+from lifecycle.quiescing import HotCommands, Quiescence
+from lifecycle.volumes import Claim, GroupSnapshot, Snapshot, SnapshotClass, Volume
 from lifecycle.workloads import Exit
 
 FLUSHING = timedelta(seconds=60)
@@ -73,8 +74,23 @@ class Cutting:
         """Whether the workload is flushed before it goes down."""
         return self.may_flush and ref in self.memories
 
+    commands: HotCommands | None = None
+    """What is run around a hot cut."""
+    group_class: str = ""
+    """The VolumeGroupSnapshotClass by which a hot set is cut as one group; empty: each volume by itself."""
+    apart: str = ""
+    """Why a hot set is not cut as a group."""
+
     def member(self, claim: str) -> Member | None:
         return next((member for member in self.members if member.claim == claim), None)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Whether volumes can be cut as a group: the VolumeGroupSnapshotClasses that there are, or why not."""
+
+    classes: tuple[SnapshotClass, ...] = ()
+    why_not: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,10 @@ class SnapshotSet:
     capture: str
     flushes: tuple[Flush, ...] = ()
     """Of nosql that was taken down for it."""
+    group: GroupSnapshot | None = None
+    """The VolumeGroupSnapshot that the members were cut with, of one moment; None: each was cut by itself."""
+    quiescence: Quiescence | None = None
+    """What came of the commands around a hot cut; None where there were none."""
 
     @property
     def size(self) -> int:
@@ -142,6 +162,29 @@ def name_of(operation: str, claim: str) -> str:
 
 def ref_of(operation: str, claim: str) -> Ref:
     return Ref(Kind.SNAPSHOT, name_of(operation, claim))
+
+
+def group_name(operation: str) -> str:
+    """The VolumeGroupSnapshot of the set that the operation takes."""
+    return f"tml-{operation}"
+
+
+def together(cutting: Cutting, grouping: Grouping) -> Cutting:
+    """The same set as one group, where all of its volumes are of one driver that has a class for that; else why not."""
+    drivers = sorted({member.driver for member in cutting.members})
+    if why := grouping.why_not or _not_together(cutting.members, drivers):
+        return replace(cutting, apart=why)
+    chosen = one_of_driver(grouping.classes, drivers[0])
+    if chosen is None:
+        return replace(cutting, apart=no_one_class(grouping.classes, drivers[0], GROUP_CLASS))
+    members = (replace(one, snapshot_class=chosen.name, policy=chosen.policy) for one in cutting.members)
+    return replace(cutting, members=tuple(members), group_class=chosen.name)
+
+
+def _not_together(members: Sequence[Member], drivers: Sequence[str]) -> str:
+    if len(members) < 2:
+        return "there is one volume only"
+    return f"its volumes are of several drivers ({', '.join(drivers)})" if len(drivers) > 1 else ""
 
 
 def choose(
@@ -180,11 +223,9 @@ def _chosen(
     if classes is None:
         why = "this Kubernetes knows no snapshots (snapshot.storage.k8s.io): install the external-snapshotter"
         return Unsaved(claim.name, f"{why} with its CRDs", is_wanted=True)
-    of_driver = [one for one in classes if one.driver == volume.driver]
-    default = [one for one in of_driver if one.is_default]
-    if len(default) > 1 or (not default and len(of_driver) != 1):
-        return Unsaved(claim.name, _no_one_class(volume, of_driver, default), is_wanted=True)
-    (chosen,) = default or of_driver
+    chosen = one_of_driver(classes, volume.driver)
+    if chosen is None:
+        return Unsaved(claim.name, no_one_class(classes, volume.driver, SINGLE_CLASS), is_wanted=True)
     return Member(claim.name, claim.uid, volume.capacity, volume.driver, chosen.name, chosen.policy)
 
 
@@ -194,13 +235,29 @@ def _not_csi(volume: Volume) -> str:
     return f"its storage ({what}) is no CSI driver and cuts no snapshots: move the data to a class whose driver does"
 
 
-def _no_one_class(volume: Volume, found: Sequence[SnapshotClass], default: Sequence[SnapshotClass]) -> str:
-    note = "annotate one with snapshot.storage.kubernetes.io/is-default-class: true"
+SINGLE_CLASS = ("VolumeSnapshotClass", "snapshot.storage.kubernetes.io/is-default-class")
+GROUP_CLASS = ("VolumeGroupSnapshotClass", "groupsnapshot.storage.kubernetes.io/is-default-class")
+"""A kind of class, and the annotation that makes one of it the default."""
+
+
+def one_of_driver(classes: Sequence[SnapshotClass], driver: str) -> SnapshotClass | None:
+    """The default class of the driver, or the only one that it has."""
+    of_driver = [one for one in classes if one.driver == driver]
+    found = [one for one in of_driver if one.is_default] or of_driver
+    return found[0] if len(found) == 1 else None
+
+
+def no_one_class(classes: Sequence[SnapshotClass], driver: str, words: tuple[str, str]) -> str:
+    """Why there is none that could be chosen, and what to do."""
+    kind, annotation = words
+    found = [one for one in classes if one.driver == driver]
+    default = [one for one in found if one.is_default]
     if not found:
-        return f"there is no VolumeSnapshotClass for its driver {volume.driver}: make one"
+        return f"there is no {kind} for its driver {driver}: make one"
     if default:
-        return f"several VolumeSnapshotClasses of {volume.driver} are the default one ({_names(default)}): leave one"
-    return f"{volume.driver} has several VolumeSnapshotClasses ({_names(found)}) and none is the default: {note}"
+        return f"several {kind}es of {driver} are the default one ({_names(default)}): leave one"
+    note = f"annotate one with {annotation}: true"
+    return f"{driver} has several {kind}es ({_names(found)}) and none is the default: {note}"
 
 
 def _names(classes: Sequence[SnapshotClass]) -> str:

@@ -28,6 +28,8 @@ class Claim:
     """The pods, of whatever workload, that mount it."""
     goes_with: tuple[str, ...] = ()
     """The uids of its owners: Kubernetes removes it with the last of them."""
+    grouped_by: str = ""
+    """The operation that put it into the volume group of its set, the last one that did."""
 
     TERMINATING = "Terminating"
     LOST = "Lost"
@@ -129,6 +131,8 @@ class Snapshot:
     mode: str = ""
     error: str = ""
     deleting: bool = False
+    group: str = ""
+    """The VolumeGroupSnapshot that it is a member of; who made that made it."""
 
     @property
     def ref(self) -> Ref:
@@ -160,3 +164,33 @@ class Content:
     @property
     def ref(self) -> Ref:
         return Ref(Kind.CONTENT, self.name)
+
+
+@dataclass(frozen=True)
+class GroupSnapshot(Snapshot):
+    """A VolumeGroupSnapshot with its content: of no claim and no size of its own, its members have them.
+
+    The bytes of all members are this content's: they go with it, and with no member's own.
+    """
+
+    @property
+    def ref(self) -> Ref:
+        return self.ref_of(self.name)
+
+    @staticmethod
+    def ref_of(name: str) -> Ref:
+        return Ref(Kind.GROUP, name)
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether it is ready, and outlives its namespace."""
+        return self.is_ready and bool(self.content and self.handle) and self.policy == Volume.RETAIN
+
+
+@dataclass(frozen=True)
+class GroupContent(Content):
+    """A VolumeGroupSnapshotContent: the same of a VolumeGroupSnapshot."""
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(Kind.GROUP_CONTENT, self.name)

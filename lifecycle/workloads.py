@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lifecycle.model import Component, Kind, Ref
+from lifecycle.quiescing import Quiescing
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ class WorkloadState:
     """The id of the operation that tried last to flush its pods."""
     flush_trouble: str = ""
     """Why it did not flush every one of them."""
+    quiescing: Quiescing | None = None
+    """How far the commands around a hot cut are, that are run in a pod of it."""
     pods: tuple[Pod, ...] = ()
 
     @property

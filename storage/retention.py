@@ -347,7 +347,9 @@ def _keeps_any(by: Operation) -> bool:
 
 def _failed(cluster: str) -> Select[Any]:
     """Those that cut something, have ended, and have no set that was seen ready."""
-    cut = select(steps.c.number).where(steps.c.operation == operations.c.id, steps.c.action == Action.CUT.value)
+    cut = select(steps.c.number).where(
+        steps.c.operation == operations.c.id, steps.c.action.in_((Action.CUT.value, Action.QUIESCE.value))
+    )
     saved = select(snapshot_sets.c.operation).where(snapshot_sets.c.operation == operations.c.id)
     return (
         select(operations)

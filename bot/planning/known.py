@@ -1,5 +1,6 @@
 """A cluster as its plan needs it: what is configured, what Kubernetes says, what the bot remembers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.captures import require_copies
@@ -12,7 +13,7 @@ from lifecycle.model import Verb
 from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan, plan
-from lifecycle.ports import Cluster
+from lifecycle.ports import Cluster, Right, Use
 from storage.memory import Memory
 
 
@@ -39,10 +40,17 @@ class Known:
     memory: Memory
 
     async def require_rights(self, verb: Verb) -> None:
-        if missing := await self.cluster.missing_rights(verb):
+        self._refuse_without(verb.words, await self.cluster.missing_rights(verb), "deploy/rbac")
+
+    async def require_rights_to(self, use: Use, file: str) -> None:
+        """``file`` of `deploy/rbac/` grants them."""
+        self._refuse_without(use.value, await self.cluster.missing_rights_to(use), f"deploy/rbac/{file}")
+
+    def _refuse_without(self, doing: str, missing: Sequence[Right], where: str) -> None:
+        if missing:
             raise MissingRights(
-                f"Kubernetes does not let the bot {verb.words} in {self.cluster.target.namespace}. Missing: "
-                f"{', '.join(str(right) for right in missing)}. Grant it (see deploy/rbac), then try again."
+                f"Kubernetes does not let the bot {doing} in {self.cluster.target.namespace}. Missing: "
+                f"{', '.join(str(right) for right in missing)}. Grant it (see {where}), then try again."
             )
 
     async def require_same_kubernetes(self, *operations: Operation) -> None:
@@ -53,7 +61,7 @@ class Known:
                 raise OtherKubernetes(one)
 
     async def require_rebinding(self) -> None:
-        if missing := await self.cluster.missing_rights_to_rebind():
+        if missing := await self.cluster.missing_rights_to(Use.REBIND):
             raise MissingRights(
                 "The snapshots of this set are gone, and Kubernetes does not let the bot bind it anew. Missing: "
                 f"{', '.join(map(str, missing))}. Grant it (see deploy/rbac/captures.yaml), then try again."

@@ -4,10 +4,11 @@ from bot.commands import Snapshot, Verify
 from bot.planning.halfway import refuse_half_restored
 from bot.planning.known import Known
 from bot.planning.past import ended_how
-from lifecycle.decide import snapshot, verify
+from lifecycle.decide import quiescing, snapshot, verify
 from lifecycle.errors import NothingToVerify, NotUnderstood
 from lifecycle.model import Verb
 from lifecycle.plan import Plan, plan_of_return
+from lifecycle.ports import Use
 from lifecycle.snapshots import Temperature
 from storage.snapshots import Kept
 
@@ -19,6 +20,10 @@ async def plan_of_snapshot(change: Snapshot, known: Known) -> Plan:
     inventory = await known.cluster.inventory(found.discovery)
     wanted, how = change.temperature or Temperature.HOT, ended_how(found.last)
     goal = snapshot.goal(found.discovery, inventory, wanted, known.settings.unsaved, how)
+    if goal.cutting and goal.cutting.temperature is Temperature.HOT:
+        goal = snapshot.held_still(goal, await known.cluster.grouping(), known.settings.hot_commands)
+    if quiescing.has_commands(goal):
+        await known.require_rights_to(Use.EXECUTE, "check.yaml")
     if change.temperature is None and goal.cutting and goal.cutting.temperature is Temperature.HOT:
         raise NotUnderstood(
             f"{change.cluster} runs, so it makes a difference: say `snapshot {change.cluster} hot` or "

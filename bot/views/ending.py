@@ -12,6 +12,7 @@ from bot.views.configuration import configuration_lines, verdict
 from bot.views.words import REACHED, duration, listed, object_label, object_labels, part_of
 from lifecycle.decide import BACK, remove
 from lifecycle.decide.delete import CLAIMS_REMOVED, REMOVING
+from lifecycle.decide.quiescing import has_commands
 from lifecycle.diagnosis import Diagnosis, Traffic
 from lifecycle.model import KILLED, Verb
 from lifecycle.operation import WHY_CANCELLED, Operation, Outcome, State
@@ -125,14 +126,14 @@ def _at(addresses: Sequence[str]) -> str:
 
 
 def _done(operation: Operation, outcome: Outcome) -> list[Block]:
-    return paragraph(_done_lines(operation, outcome))
+    return [*paragraph(_done_lines(operation, outcome)), *_by_hand(operation, outcome)]
 
 
 def _done_lines(operation: Operation, outcome: Outcome) -> list[str]:
     took = duration((operation.ended_at or operation.begun_at) - operation.begun_at)
     mark, reached = (":warning:", verdict(operation)) if verdict(operation) else (":white_check_mark:", None)
     lines = [f"{mark} *{escape(what(operation))} is {reached or REACHED[operation.verb]}* after {took}"]
-    lines += configuration_lines(operation.goal, outcome)
+    lines += [*snapshots.held(operation), *configuration_lines(operation.goal, outcome)]
     lines += _traffic_lines(outcome.traffic)
     lines += address_lines(outcome.addresses)
     lines += [exit_line(end.pod, end.container, end.code) for end in outcome.exits if end.code != 0]
@@ -201,6 +202,9 @@ def _verdict(operation: Operation) -> str:
 def _left_as(operation: Operation, outcome: Outcome) -> str:
     if operation.verb is Verb.VERIFY:
         return verification.left_as(operation)
+    if outcome.back_up is not None and has_commands(operation.goal):
+        after = "was run" if outcome.back_up else "was *not seen to succeed*: what the one before it did may hold still"
+        return f"Nothing was removed. The command after the cut {after}."
     if outcome.back_up is not None:
         again = "*was started again*" if outcome.back_up else "*could not be started again*"
         return f"Nothing was removed. {escape(operation.cluster)} {again}."

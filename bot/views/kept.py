@@ -7,7 +7,7 @@ from bot.views.blocks import Block, Message, actions, button, context, escape, m
 from bot.views.snapshots import row
 from bot.views.verification import left_behind
 from bot.views.words import duration, listed, mention, when
-from lifecycle.model import Verb
+from lifecycle.model import Kind, Verb
 from lifecycle.operation import Goal, Operation
 from lifecycle.plain import from_plain
 from lifecycle.quantity import gibibytes, in_bytes
@@ -113,8 +113,9 @@ def _going(goal: Goal, purging: Purging) -> list[str]:
     lines = [_volume_line(one) for one in goal.volumes]
     for identity in purging.sets:
         snapshots = [one for one in purging.doomed if one.set == identity]
-        claims = listed([quoted(one.claim) for one in snapshots])
-        lines.append(f"• set {escape(identity)}: the snapshots of {claims}, with their data")
+        claims = listed([quoted(one.claim) for one in snapshots if one.claim])
+        group = " and their volume group" if any(one.kind is Kind.GROUP for one in snapshots) else ""
+        lines.append(f"• set {escape(identity)}: the snapshots of {claims}{group}, with their data")
     return lines
 
 

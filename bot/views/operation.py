@@ -18,9 +18,11 @@ from bot.views.blocks import (
 )
 from bot.views.configuration import verdict
 from bot.views.ending import CANCELLED_SIGN, is_cancelled, reason_of, what
+from bot.views.snapshots import held
 from bot.views.words import DOING, DONE, PHASES, REACHED, duration, mention, when
 from lifecycle.decide import BACK, phases_from, phases_of
 from lifecycle.decide.cancel import reason_against
+from lifecycle.decide.quiescing import RESUMED, has_commands
 from lifecycle.model import Kind, Ref, Verb
 from lifecycle.operation import Operation, Outcome, State
 from lifecycle.phase import Phase
@@ -64,6 +66,7 @@ def live(operation: Operation, entries: Sequence[Recorded]) -> Message:
     if is_cancelled(operation):
         mark = CANCELLED_SIGN
     lines = [f"{mark} *{escape(_title(operation))}*", _asked(operation), *_cancelled(operation)]
+    lines += held(operation)
     if operation.state is State.FAILED and not is_cancelled(operation):
         lines.append(f":mag: {quoted(_why(operation))}")
     return message(
@@ -157,13 +160,20 @@ def _back(operation: Operation) -> list[str]:
     """Of what failed and goes its way back: the cluster comes up again, or the test's own objects go."""
     if operation.failure is None:
         return []
-    words = PHASES["clean" if operation.verb is Verb.VERIFY else BACK.name]
+    words = PHASES[_way_back(operation)]
     if operation.outcome is None:
         return [
             f"{CANCELLED_SIGN if operation.failure.cancelled else ':x:'} {quoted(reason_of(operation.failure))}",
             f":hourglass_flowing_sand: {words}",
         ]
     return [f"{':white_check_mark:' if operation.outcome.back_up else ':x:'} {words}"]
+
+
+def _way_back(operation: Operation) -> str:
+    """The phase that it is, by its name."""
+    if operation.verb is Verb.VERIFY:
+        return "clean"
+    return RESUMED.name if has_commands(operation.goal) else BACK.name
 
 
 def _while_running(operation: Operation, entries: Sequence[Recorded]) -> Callable[[str, str], str]:

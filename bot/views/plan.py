@@ -9,7 +9,7 @@ from bot.views.losses import Told, lines_of, told
 from bot.views.verification import planned as tested
 from bot.views.words import listed
 from lifecycle import losses
-from lifecycle.model import Action, Step, Verb
+from lifecycle.model import Action, Kind, Step, Verb
 from lifecycle.plan import SCALING, OnTraffic, Plan
 from lifecycle.volumes import Volume
 
@@ -25,7 +25,10 @@ TRAFFIC = {
 VOLUMES = "Volumes, services, addresses and secrets stay as they are."
 DONE_TO = {
     Action.CAPTURE: "write down every object as it is, in a Secret of the namespace",
+    Action.LABEL: "label {}, for the volume group to find them",
     Action.CUT: "cut {}, all at once, into snapshots",
+    Action.QUIESCE: "run the command before, cut all and see it cut, run the command after in any case",
+    Action.RESUME: "run the command after",
     Action.RETAIN: "see the snapshots ready, and kept whatever becomes of the namespace",
     Action.KEEP: "set {} to Retain, and see it so",
     Action.REMOVE: "remove {}",
@@ -42,6 +45,9 @@ DONE_TO = {
 }
 
 
+CUT_TOGETHER = "cut them all at one moment, as {}"
+
+
 def waves(plan: Plan) -> list[str]:
     """One numbered line per wave; what stands in one line goes at the same time."""
     return [f"{number}. {listed(_wave(plan, wave))}" for number, wave in enumerate(plan.waves, 1)] or [
@@ -53,7 +59,12 @@ def _wave(plan: Plan, wave: Sequence[Step]) -> list[str]:
     """What is done to workloads by itself, everything else by what is done to how many of what."""
     scaling = [_scaling(plan, step) for step in wave if step.action in (*SCALING, Action.FLUSH)]
     others = dict.fromkeys(step.action for step in wave if step.action not in (*SCALING, Action.FLUSH))
-    return scaling + [DONE_TO[action].format(_counted(wave, action)) for action in others]
+    return scaling + [_done_to(wave, action).format(_counted(wave, action)) for action in others]
+
+
+def _done_to(wave: Sequence[Step], action: Action) -> str:
+    is_group = any(step.ref.kind is Kind.GROUP for step in wave if step.action is action)
+    return CUT_TOGETHER if is_group and action is Action.CUT else DONE_TO[action]
 
 
 def _scaling(plan: Plan, step: Step) -> str:

@@ -1,5 +1,6 @@
 """Snapshot sets as people see them: in a plan, in a thread, and as a list."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -9,9 +10,10 @@ from bot.views.modals import REASON, form, text_input
 from bot.views.verification import known
 from bot.views.words import duration, listed, mention, when
 from lifecycle.model import Verb
-from lifecycle.operation import Goal, Operation
+from lifecycle.operation import Goal, Operation, State
 from lifecycle.plan import Plan
 from lifecycle.quantity import gibibytes
+from lifecycle.quiescing import HotCommands, Quiescence
 from lifecycle.snapshots import MAY_NOT_EXECUTE, Cutting, Ending, Flush, SnapshotSet, Temperature, Unsaved
 from lifecycle.volumes import Volume
 from storage.proposals import Proposal
@@ -32,7 +34,20 @@ def planned(goal: Goal) -> list[str]:
     if cutting is None:
         return []
     lines = [_kind(cutting)] if cutting.members else ["*No snapshots* are taken:"]
-    return lines + unsaved_lines(cutting.unsaved) + _unflushed(cutting) + written_down(goal)
+    apart = [f"• not as one volume group: {quoted(cutting.apart, 500)}"] if cutting.apart else []
+    told = [*lines, *apart, *_commands(cutting.commands), *unsaved_lines(cutting.unsaved)]
+    return [*told, *_unflushed(cutting), *written_down(goal)]
+
+
+def _commands(commands: HotCommands | None) -> list[str]:
+    """What is run around the cut, word for word."""
+    if commands is None:
+        return []
+    where = f"in a pod of {commands.component}"
+    return [
+        f"• before the cut, {where}: {quoted(shlex.join(commands.before), 300)}",
+        f"• after it, {where}, whatever came of the others: {quoted(shlex.join(commands.after), 300)}",
+    ]
 
 
 def _unflushed(cutting: Cutting) -> list[str]:
@@ -85,9 +100,15 @@ def _old(volume: Volume) -> str:
 
 
 def _kind(cutting: Cutting) -> str:
-    how = "cold, all of one moment" if cutting.temperature is Temperature.COLD else "hot, each of a moment of its own"
+    how = "cold, all of one moment" if cutting.temperature is Temperature.COLD else _hot(cutting)
     claims = listed([quoted(member.claim) for member in cutting.members])
     return f"*Snapshots* ({how}), kept whatever becomes of the namespace: {claims}"
+
+
+def _hot(cutting: Cutting) -> str:
+    if cutting.group_class:
+        return f"hot, as one volume group by {quoted(cutting.group_class)}, all of one moment"
+    return "hot, one by one, each of a moment of its own"
 
 
 def unsaved_lines(unsaved: Sequence[Unsaved]) -> list[str]:
@@ -103,6 +124,8 @@ def told(taken: SnapshotSet) -> list[str]:
         f":camera_with_flash: *Snapshot set {escape(taken.id)}* is ready, {_what(taken)}, {gibibytes(taken.size)}",
         ENDING[taken.ending],
         *(_flush_line(one) for one in taken.flushes),
+        *_quiescence(taken.quiescence),
+        *([f"• volume group {quoted(taken.group.name)}"] if taken.group else []),
         *(f"• {quoted(one.claim)} → {quoted(one.name)} ({gibibytes(one.size)})" for one in taken.members),
         *unsaved_lines(taken.unsaved),
     ]
@@ -117,7 +140,34 @@ def _flush_line(one: Flush) -> str:
 
 
 def _what(taken: SnapshotSet) -> str:
-    return f"{taken.temperature}, cut {when(taken.taken_at)}"
+    return f"{_how(taken)}, cut {when(taken.taken_at)}"
+
+
+def _how(taken: SnapshotSet) -> str:
+    """A cold set is of one moment however it was cut."""
+    if taken.temperature is Temperature.COLD:
+        return taken.temperature
+    return f"{taken.temperature} as one group" if taken.group else f"{taken.temperature} one by one"
+
+
+def _quiescence(found: Quiescence | None) -> list[str]:
+    if found is None:
+        return []
+    if found.is_quiesced:
+        return [
+            ":white_check_mark: quiesced: the command before succeeded, then all was cut, then the one after succeeded"
+        ]
+    return [f":warning: *not quiesced*: {quoted(found.why, 300)}"]
+
+
+def held(operation: Operation) -> list[str]:
+    """Where the command after a hot cut was not seen to succeed: what to do by hand."""
+    if not operation.outcome or not operation.outcome.by_hand or operation.state is not State.DONE:
+        return []
+    told = "*The command after the cut was not seen to succeed*: what the one before it did to"
+    return [
+        f":rotating_light: {told} {escape(operation.cluster)} may hold still. Run it by hand, see the thread's end."
+    ]
 
 
 def way_back(operation: Operation) -> list[str]:
@@ -139,7 +189,7 @@ def choice(hot: tuple[Proposal, Plan], cold: tuple[Proposal, Plan], downtime: in
     because = f"\nbecause {quoted(proposal.reason)}" if proposal.reason else ""
     down = f"about {minutes(downtime)}" if downtime is not None else "for as long as a stop and a start take"
     lines = [
-        "*Hot*: nothing is stopped. Each volume is cut at a moment of its own; databases recover on start.",
+        f"*Hot*: nothing is stopped. {_moment(hot[1].goal)}; databases recover on start.",
         f"*Cold*: the cluster is stopped, cut, and started again as soon as all is cut. Traffic is down {down}.",
         *planned(hot[1].goal)[1:],
     ]
@@ -156,6 +206,10 @@ def choice(hot: tuple[Proposal, Plan], cold: tuple[Proposal, Plan], downtime: in
             context(f"answer until {when(proposal.expires_at)}"),
         ],
     )
+
+
+def _moment(goal: Goal) -> str:
+    return "All volumes are cut at one moment" if goal.is_grouped else "Each volume is cut at a moment of its own"
 
 
 def modal(one: Kept, now: datetime, *, has_to_say_why: bool) -> dict[str, Any]:
@@ -183,14 +237,21 @@ def minutes(seconds: int) -> str:
     return f"{max(1, -(-seconds // 60))} min"
 
 
+def _marks(taken: SnapshotSet) -> str:
+    """What else a set says of itself in a list."""
+    if taken.quiescence is None:
+        return ""
+    return "quiesced · " if taken.quiescence.is_quiesced else f"not quiesced: {quoted(taken.quiescence.why)} · "
+
+
 def row(one: Kept, now: datetime) -> str:
     """A set in a list."""
     taken, operation = one.content, one.operation
     because = f", because {quoted(operation.reason)}" if operation.reason else ""
     missing = f" · without {listed([quoted(left.claim) for left in taken.unsaved])}" if taken.unsaved else ""
     return (
-        f":camera_with_flash: *{escape(taken.id)}* {taken.temperature}, {escape(taken.ending)}{_flushed(taken)} · "
-        f"{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
+        f":camera_with_flash: *{escape(taken.id)}* {_how(taken)}, {escape(taken.ending)}{_flushed(taken)} · "
+        f"{_marks(taken)}{duration(now - taken.taken_at)} old, {when(taken.taken_at)} · {len(taken.members)} volumes, "
         f"{gibibytes(taken.size)}{missing}\n{mention(operation.requester)} ({operation.verb}){because}\n"
         f"{known(one.verification)}"
     )

@@ -10,6 +10,7 @@ from bot.views.ending import CANCELLED_SIGN, diagnosis_blocks, diagnosis_of, exi
 from bot.views.operation import headline, stepped
 from bot.views.plan import cautions, waves
 from bot.views.words import ARRIVED, PHASES, REACHED, duration, listed, mention, object_label, object_labels
+from lifecycle.decide.quiescing import has_commands
 from lifecycle.model import Action, Kind, Verb
 from lifecycle.operation import Operation, Outcome
 from lifecycle.plain import from_plain
@@ -25,6 +26,9 @@ GOING = {
     Action.ROLLOUT_RESTART: "rolling {replicas}",
     Action.CAPTURE: "writing down every object, as it is live",
     Action.CUT: "being cut",
+    Action.LABEL: "being put into the set's volume group",
+    Action.QUIESCE: "held still: the command before, the cut, the command after",
+    Action.RESUME: "set going again: the command after",
     Action.RETAIN: "being kept in snapshots, whatever becomes of the namespace",
     Action.KEEP: "being set to Retain, to stay when the claim goes",
     Action.REMOVE: "being removed",
@@ -39,7 +43,9 @@ GOING = {
     Action.RELEASE: "being released: the data go with it",
     Action.GIVE_UP: "being given up, with the reclaim policy of before",
 }
-SHOWN_KINDS = frozenset({Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME, Kind.POD, Kind.SNAPSHOT})
+SHOWN_KINDS = frozenset(
+    {Kind.STATEFUL_SET, Kind.DEPLOYMENT, Kind.CLAIM, Kind.VOLUME, Kind.POD, Kind.SNAPSHOT, Kind.GROUP}
+)
 """Of other objects only their arrival is told: there are dozens, and nobody waits for one of them."""
 
 
@@ -150,7 +156,8 @@ def _turned_back(operation: Operation, data: Any, _at: datetime) -> list[Block]:
         return [*verification.turned_back(reason_of(failure)), *diagnosis_blocks(diagnosis_of(failure))]
     what = "saved" if operation.verb is Verb.SNAPSHOT else REACHED[operation.verb]
     sign = CANCELLED_SIGN if failure.cancelled else ":x:"
-    lead = f"{sign} *{escape(operation.cluster)} is not {what}, and nothing was removed.* It is started again first"
+    first = "The command after the cut is run" if has_commands(operation.goal) else "It is started again"
+    lead = f"{sign} *{escape(operation.cluster)} is not {what}, and nothing was removed.* {first} first"
     return [section(f"{lead}; then more.\n{quoted(reason_of(failure))}"), *diagnosis_blocks(diagnosis_of(failure))]
 
 

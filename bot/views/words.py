@@ -56,6 +56,7 @@ ARRIVED = {
     "rolling": "restarted and ready",
     "capture": "written down",
     "cut": "cut",
+    "after": "set going again",
     "ready": "ready to restore from, and kept",
     "keep": "set to Retain",
     "remove": "removed",
@@ -83,6 +84,7 @@ PHASES = {
     "capture": "every object written down",
     "cut": "volumes cut",
     "ready": "snapshots ready, and kept",
+    "after": "command after the cut run",
     "keep": "volumes kept",
     "remove": "objects removed",
     "remove-claims": "claims removed",
@@ -111,6 +113,8 @@ KINDS = {
     "configmap": "config map",
     "volumesnapshot": "snapshot",
     "volumesnapshotcontent": "snapshot content",
+    "volumegroupsnapshot": "volume group",
+    "volumegroupsnapshotcontent": "volume group's content",
 }
 SEVERAL = {
     "persistentvolumeclaim": "claims {}",
@@ -151,7 +155,9 @@ def _scratch_label(goal: Goal, name: str) -> str:
 def _claims_of_snapshots(goal: Goal) -> dict[str, str]:
     members = goal.cutting.members if goal.cutting else ()
     cut = {str(ref_of(goal.mark, member.claim)): member.claim for member in members}
-    return cut | {str(Ref(Kind.SNAPSHOT, one.snapshot)): one.claim for one in goal.clones if one.is_lost}
+    lost = {str(Ref(Kind.SNAPSHOT, one.snapshot)): one.claim for one in goal.clones if one.is_lost}
+    doomed = goal.purging.doomed if goal.purging else ()
+    return cut | lost | {str(one.snapshot_ref): one.claim for one in doomed if one.group}
 
 
 def object_labels(goal: Goal, names: Sequence[str]) -> list[str]:

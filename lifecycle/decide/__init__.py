@@ -1,6 +1,6 @@
 """Pure decisions, one file per verb, and which phases a verb consists of."""
 
-from lifecycle.decide import delete, in_place, rebind, reclaim, remove, restore, returning, snapshot, verify
+from lifecycle.decide import delete, in_place, quiescing, rebind, reclaim, remove, restore, returning, snapshot, verify
 from lifecycle.decide.restart import ROLLING
 from lifecycle.decide.start import UP
 from lifecycle.decide.stop import DOWN, DOWN_AND_BACK
@@ -16,6 +16,7 @@ NAMES = tuple(
         phase.name
         for phase in (
             *(DOWN, UP, ROLLING, delete.CAPTURED, snapshot.CUT, snapshot.READY),
+            quiescing.RESUMED,
             *(delete.KEPT, delete.REMOVED, delete.CLAIMS_REMOVED),
             *(rebind.REBOUND, restore.MADE, restore.BOUND, restore.GIVEN_BACK, in_place.CLONED),
             remove.HELD,
@@ -61,11 +62,13 @@ def way_back(goal: Goal, phase: Phase) -> Phase | None:
         return None
     if goal.verb is Verb.VERIFY:
         return verify.CLEANED
+    if quiescing.has_commands(goal):
+        return quiescing.RESUMED
     return BACK if goal.ran else None
 
 
 def phases_from(goal: Goal, name: str) -> tuple[Phase, ...]:
     """The phases that are left, beginning with the one of this name."""
-    phases = phases_of(goal) if name != BACK.name else (BACK,)
+    phases = next(((back,) for back in (BACK, quiescing.RESUMED) if back.name == name), phases_of(goal))
     names = [phase.name for phase in phases]
     return phases[names.index(name) :]

@@ -1,6 +1,6 @@
 """Cancel: where an operation can be left as it is, and where it has to come to its end first."""
 
-from lifecycle.decide import delete, in_place, start, verify
+from lifecycle.decide import delete, in_place, quiescing, start, verify
 from lifecycle.errors import NotCancellable
 from lifecycle.model import Verb
 from lifecycle.operation import Operation, State
@@ -41,6 +41,8 @@ def reason_against(operation: Operation) -> str | None:
 def _returns(operation: Operation) -> str:
     if operation.verb is Verb.VERIFY:
         return "takes away what it made"
+    if quiescing.has_commands(operation.goal):
+        return "runs the command after its cut"
     return f"is starting {operation.cluster} again"
 
 

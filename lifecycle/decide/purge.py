@@ -2,40 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
-from lifecycle.decide import strays
+from lifecycle.decide.sets import SetRecord, doom, drafted, going_of, is_here, quality
 from lifecycle.errors import NothingToPurge
 from lifecycle.model import Verb
 from lifecycle.observed import Observed
 from lifecycle.operation import UNMARKED, Goal, Operation
-from lifecycle.retention import Doomed, Held, Purging, Quality, Verdict, is_intact
+from lifecycle.retention import Doomed, Held, Purging, Quality, Verdict
 from lifecycle.topology import arranged
-from lifecycle.volumes import Content, Snapshot, Volume
+from lifecycle.volumes import Volume
 
 RELEASED = "Released"
-
-
-@dataclass(frozen=True)
-class SetRecord:
-    """A set as it is recorded, or what a failed one may have left: of that only names and claims are known."""
-
-    id: str
-    begun_at: datetime
-    members: tuple[Snapshot, ...]
-    failed: bool = False
-    pinned: bool = False
-    is_bad: bool = False
-    """A restore test has failed on it."""
-    kubernetes: str = ""
-    """In which Kubernetes cluster it was taken; empty: not known."""
-    copies: tuple[str, ...] = ()
-    """The namespaces that its capture was copied to."""
-
-    @property
-    def claims(self) -> frozenset[str]:
-        """What it saved."""
-        return frozenset(member.claim for member in self.members)
 
 
 @dataclass(frozen=True)
@@ -69,11 +46,7 @@ def draft(stock: Stock) -> Goal:
         mark=UNMARKED,
         volumes=tuple(volume for one in stock.kept_by for volume in one.goal.volumes),
         purging=Purging(
-            doomed=tuple(
-                Doomed(one.id, member.claim, member.name, content=member.content)
-                for one in stock.sets
-                for member in one.members
-            ),
+            doomed=tuple(doomed for one in stock.sets for doomed in drafted(one)),
             captures=tuple(sorted(ids)),
         ),
         copies=tuple(sorted(copies)),
@@ -82,14 +55,7 @@ def draft(stock: Stock) -> Goal:
 
 def held(stock: Stock, observed: Observed) -> tuple[Held, ...]:
     """The sets with how good they are in this picture, which is one for the draft."""
-    return tuple(Held(one.id, one.begun_at, _quality(one, observed), one.pinned, one.claims) for one in stock.sets)
-
-
-def _quality(record: SetRecord, observed: Observed) -> Quality:
-    if record.failed:
-        return Quality.FAILED
-    seen = {one.name: one for one in observed.snapshots}
-    return Quality.GOOD if is_intact(record.members, seen) and not record.is_bad else Quality.BAD
+    return tuple(Held(one.id, one.begun_at, quality(one, observed), one.pinned, one.claims) for one in stock.sets)
 
 
 def goal(stock: Stock, observed: Observed, kept_by: Sequence[str], sets: Verdict) -> Goal:
@@ -122,6 +88,7 @@ def goal(stock: Stock, observed: Observed, kept_by: Sequence[str], sets: Verdict
             sets=sets.goes,
             doomed=_doomed(stock, sets.goes, observed),
             guard=guard.members if guard else (),
+            guard_group=guard.group if guard else None,
             captures=captures,
             stays=stays,
         ),
@@ -140,7 +107,7 @@ def _guard(stock: Stock, going: Sequence[str]) -> SetRecord | None:
 
 def _survivor(stock: Stock, going: Sequence[str], observed: Observed) -> SetRecord | None:
     """The newest good set that stays where others go: it has to stay good until they are gone."""
-    good = [one for one in stock.sets if one.id not in going and _quality(one, observed) is Quality.GOOD]
+    good = [one for one in stock.sets if one.id not in going and quality(one, observed) is Quality.GOOD]
     return max(good, key=lambda one: (one.begun_at, one.id), default=None) if going else None
 
 
@@ -155,7 +122,7 @@ def _unguarded(by: Operation, guard: SetRecord | None, observed: Observed) -> st
         return None
     if guard is None:
         return "the cluster has no snapshot set, so the kept volumes are the only copy"
-    if _quality(guard, observed) is not Quality.GOOD:
+    if quality(guard, observed) is not Quality.GOOD:
         told = "has failed its restore test" if guard.is_bad else "is not whole any more"
         return f"the cluster's newest snapshot set {guard.id} {told}, so the kept volumes stay"
     assert by.goal.cutting
@@ -171,9 +138,7 @@ def needed(stock: Stock, observed: Observed) -> Mapping[str, str]:
 
 
 def _taken_elsewhere(record: SetRecord, stock: Stock, observed: Observed) -> str | None:
-    found = ((one, observed.snapshot(one.name)) for one in record.members)
-    is_here = any(seen and seen.made_by == record.id and one.uid in ("", seen.uid) for one, seen in found)
-    return _elsewhere(record.kubernetes, stock.kubernetes, is_here=is_here)
+    return _elsewhere(record.kubernetes, stock.kubernetes, is_here=is_here(record, observed))
 
 
 def _kept_elsewhere(by: Operation, stock: Stock, observed: Observed) -> str | None:
@@ -246,38 +211,12 @@ def _kept_volumes(by: Operation, observed: Observed) -> list[Volume]:
 
 def _doomed(stock: Stock, going: Sequence[str], observed: Observed) -> tuple[Doomed, ...]:
     found = (
-        _doom(record, member, observed) for record in stock.sets if record.id in going for member in record.members
+        doom(record, member, observed)
+        for record in stock.sets
+        if record.id in going
+        for member in going_of(record, observed)
     )
     return tuple(one for one in found if one.refs)
-
-
-def _doom(record: SetRecord, member: Snapshot, observed: Observed) -> Doomed:
-    """What is there of a member: only the very objects that were recorded, and only where each names the other."""
-    made = Doomed(record.id, member.claim, member.name)
-    seen = observed.snapshot(member.name)
-    if seen and (seen.made_by != record.id or (member.uid and seen.uid != member.uid)):
-        return made
-    content = _content_of(record, member, seen, observed)
-    made = replace(made, snapshot_uid=seen.uid if seen else "")
-    if content is None:
-        return made
-    return replace(
-        made,
-        content=content.name,
-        content_uid=content.uid,
-        handle=content.handle,
-        driver=content.driver,
-        strays=strays.beside(content, observed),
-    )
-
-
-def _content_of(record: SetRecord, member: Snapshot, seen: Snapshot | None, observed: Observed) -> Content | None:
-    name, uid = (seen.content, seen.uid) if seen else (member.content, member.uid)
-    content = observed.content(name) if name and uid else None
-    if content is None or (content.snapshot, content.snapshot_uid) != (member.name, uid):
-        return None
-    is_recorded = record.failed or (content.name, content.handle) == (member.content, member.handle)
-    return content if is_recorded else None
 
 
 def _captures(stock: Stock, kept_by: Sequence[str], sets: Sequence[str]) -> tuple[str, ...]:

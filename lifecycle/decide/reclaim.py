@@ -9,12 +9,12 @@ from datetime import timedelta
 from lifecycle.decide import strays
 from lifecycle.decide.delete import ENDING, WRITING
 from lifecycle.decide.purge import RELEASED, in_use, is_claimed
+from lifecycle.decide.sets import is_of, is_whole, own_content, own_snapshot, snapshot_seen
 from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.observed import Observed
 from lifecycle.operation import Goal
 from lifecycle.phase import Phase
-from lifecycle.retention import Doomed, Purging, is_intact
-from lifecycle.volumes import Content, Snapshot
+from lifecycle.retention import Doomed, Purging
 
 RECLAIMING = timedelta(minutes=10)
 """For the storage to remove what is behind a volume or a snapshot."""
@@ -32,29 +32,40 @@ def release_steps(goal: Goal, observed: Observed) -> list[Step]:
     return [
         Step(Action.RELEASE, seen.ref, uid=seen.uid)
         for one in of(goal).doomed
-        if (seen := _own_content(one, observed)) and seen.policy != POLICY_DELETE and not seen.deleting
+        if (seen := own_content(one, observed)) and seen.policy != POLICY_DELETE and not seen.deleting
     ]
 
 
 def released(goal: Goal, observed: Observed, ref: Ref) -> bool:
     """Its bytes go with it, or have gone."""
-    (one,) = (one for one in of(goal).doomed if ref == Ref(Kind.CONTENT, one.content))
-    seen = _own_content(one, observed)
+    (one,) = (one for one in of(goal).doomed if ref == one.content_ref)
+    seen = own_content(one, observed)
     return seen is None or seen.policy == POLICY_DELETE
 
 
 def forget_steps(goal: Goal, observed: Observed) -> list[Step]:
     """Remove each snapshot whose bytes were SEEN to go with it; a content that its snapshot left behind goes itself."""
-    return [*release_steps(goal, observed), *(step for one in of(goal).doomed for step in _forgetting(one, observed))]
+    forgetting = (
+        step for one in of(goal).doomed if not _waits(goal, one, observed) for step in _forgetting(one, observed)
+    )
+    return [*release_steps(goal, observed), *forgetting]
+
+
+def _waits(goal: Goal, one: Doomed, observed: Observed) -> bool:
+    """A member goes with its group; the group, with the bytes of all, once every member's content lets go."""
+    if one.group:
+        return observed.group(one.group) is not None
+    members = [other for other in of(goal).doomed if one.kind is Kind.GROUP and other.group == one.snapshot]
+    return not all(released(goal, observed, other.content_ref) for other in members if other.content_uid)
 
 
 def _forgetting(one: Doomed, observed: Observed) -> list[Step]:
-    seen, content = _own_snapshot(one, observed), _own_content(one, observed)
+    seen, content = own_snapshot(one, observed), own_content(one, observed)
     if content and content.policy != POLICY_DELETE:
         return []
     if seen:
         return [] if seen.deleting else [Step(Action.REMOVE, seen.ref, uid=seen.uid)]
-    if content and not content.deleting and observed.snapshot(one.snapshot) is None:
+    if content and not content.deleting and snapshot_seen(one, observed) is None:
         return [Step(Action.REMOVE, content.ref, uid=content.uid)]
     return []
 
@@ -62,30 +73,20 @@ def _forgetting(one: Doomed, observed: Observed) -> list[Step]:
 def forgotten(goal: Goal, observed: Observed, ref: Ref) -> bool:
     """The object is gone; a namesake that came after it is somebody else's."""
     for one in of(goal).doomed:
-        if ref == Ref(Kind.SNAPSHOT, one.snapshot):
-            return _own_snapshot(one, observed) is None
-        if ref == Ref(Kind.CONTENT, one.content):
-            return _own_content(one, observed) is None
+        if ref == one.snapshot_ref:
+            return own_snapshot(one, observed) is None
+        if ref == one.content_ref:
+            return own_content(one, observed) is None
     raise ValueError(f"{ref} is none of this purge")
-
-
-def _own_snapshot(one: Doomed, observed: Observed) -> Snapshot | None:
-    seen = observed.snapshot(one.snapshot)
-    return seen if seen and seen.uid == one.snapshot_uid and seen.made_by == one.set else None
-
-
-def _own_content(one: Doomed, observed: Observed) -> Content | None:
-    seen = observed.content(one.content) if one.content_uid else None
-    return seen if seen and seen.uid == one.content_uid else None
 
 
 def estranged(goal: Goal, observed: Observed) -> str | None:
     """A snapshot and a content that do not name each other as they did: whose bytes would go is not certain."""
     for one in of(goal).doomed:
-        seen, content = _own_snapshot(one, observed), _own_content(one, observed)
-        if content and seen is None and observed.snapshot(one.snapshot):
-            return f"{Ref(Kind.SNAPSHOT, one.snapshot)} was replaced by another one, and {content.ref} is still there"
-        if content and not _is_of(one, content):
+        seen, content = own_snapshot(one, observed), own_content(one, observed)
+        if content and seen is None and snapshot_seen(one, observed):
+            return f"{one.snapshot_ref} was replaced by another one, and {content.ref} is still there"
+        if content and not is_of(one, content):
             return f"{content.ref} is of another snapshot now"
         if seen and seen.content and seen.content != one.content:
             return f"{seen.ref} has a content that it had not when this was planned: {seen.content}"
@@ -99,16 +100,10 @@ def endangered(goal: Goal, observed: Observed) -> str | None:
 
 def _unsaved(goal: Goal, observed: Observed) -> str | None:
     """Whatever goes, the newest good set has to stay whole until it is gone."""
-    guard, there = of(goal).guard, {one.name: one for one in observed.snapshots}
-    if guard and not is_intact(guard, there):
+    guard, group = of(goal).guard, of(goal).guard_group
+    if guard and not is_whole(guard, group, observed):
         return "the cluster's newest snapshot set is not whole any more, so nothing more is purged"
     return None
-
-
-def _is_of(one: Doomed, content: Content) -> bool:
-    """Between the bytes and the content itself its handle goes (external-snapshotter, clearVolumeContentStatus)."""
-    is_emptied = content.deleting and not content.handle
-    return content.snapshot == one.snapshot and (content.handle == one.handle or is_emptied)
 
 
 def giving_up_steps(goal: Goal, observed: Observed) -> list[Step]:
@@ -166,11 +161,11 @@ def discarded(goal: Goal, observed: Observed, ref: Ref) -> bool:
 
 
 def contents_of(goal: Goal) -> tuple[Ref, ...]:
-    return tuple(Ref(Kind.CONTENT, one.content) for one in of(goal).doomed if one.content_uid)
+    return tuple(one.content_ref for one in of(goal).doomed if one.content_uid)
 
 
 def snapshots_of(goal: Goal) -> tuple[Ref, ...]:
-    """The VolumeSnapshots and their contents."""
+    """The snapshots and their contents."""
     return tuple(ref for one in of(goal).doomed for ref in one.refs)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from lifecycle.decide import delete, start, stop
+from lifecycle.decide import delete, group, quiescing, start, stop
 from lifecycle.decide.preflight import refuse_unsafe_scaling
 from lifecycle.errors import Unsafe
 from lifecycle.model import Action, Component, Ref, Step, Verb
@@ -12,11 +12,13 @@ from lifecycle.observed import Discovery, Inventory, Observed
 from lifecycle.operation import UNMARKED, Goal, Source
 from lifecycle.phase import Phase, strangers_or_losses
 from lifecycle.quantity import in_bytes
+from lifecycle.quiescing import HotCommands
 from lifecycle.snapshots import (
     MAY_NOT_EXECUTE,
     Cutting,
     Ending,
     Flush,
+    Grouping,
     Member,
     SnapshotSet,
     Temperature,
@@ -25,6 +27,7 @@ from lifecycle.snapshots import (
     ending,
     name_of,
     ref_of,
+    together,
 )
 from lifecycle.topology import arranged
 from lifecycle.volumes import Snapshot
@@ -69,6 +72,15 @@ def goal(
         ran=any(observed[workload].is_up for workload in topology),
         cutting=cutting,
     )
+
+
+def held_still(made: Goal, grouping: Grouping, commands: HotCommands | None) -> Goal:
+    """The same set; a hot one as a group where it can be, with the commands around it. Raises Unsafe."""
+    if made.cutting is None or made.cutting.temperature is not Temperature.HOT:
+        return made
+    if commands:
+        quiescing.refuse_absent(commands, made.topology.workloads)
+    return replace(made, cutting=replace(together(made.cutting, grouping), commands=commands))
 
 
 def on_the_way(made: Goal, discovery: Discovery, inventory: Inventory, excluded: Collection[Component]) -> Goal:
@@ -219,14 +231,28 @@ def _uploading(goal: Goal) -> timedelta:
     return UPLOADING + PER_GIBIBYTE * (largest // 1024**3)
 
 
+def _group_disturbed(goal: Goal, observed: Observed) -> str | None:
+    return group.foreign(goal, observed) or _replaced(goal, observed)
+
+
 CUT = Phase("cut", cut_steps, is_cut, lambda _goal: CUTTING, snapshots_of, disturbed)
 READY = Phase("ready", retain_steps, is_saved, _uploading, snapshots_of, lost, completes_set=True)
+GROUP_CUT = replace(CUT, decide=group.cut_steps, arrived=group.is_cut, objects=group.itself, obstacle=_group_disturbed)
+GROUP_READY = replace(
+    READY, decide=group.retain_steps, arrived=group.is_saved, objects=group.itself, obstacle=group.lost
+)
+
+
+def cutting_of(goal: Goal) -> Phase:
+    """How the goal's set is cut, without any commands around it."""
+    return GROUP_CUT if goal.is_grouped else CUT
 
 
 def taken(goal: Goal, observed: Observed, exits: Sequence[Exit], unseen: Sequence[str]) -> SnapshotSet:
     """The set as it is SEEN at the end of READY; ``unseen`` are database containers whose end nobody saw."""
     assert goal.cutting
-    members = tuple(seen for member in goal.cutting.members if (seen := _seen(goal, observed, member)))
+    singles = (_seen(goal, observed, member) for member in goal.cutting.members)
+    members = group.members_of(goal, observed) if goal.is_grouped else tuple(one for one in singles if one)
     return SnapshotSet(
         id=goal.mark,
         temperature=goal.cutting.temperature,
@@ -236,6 +262,8 @@ def taken(goal: Goal, observed: Observed, exits: Sequence[Exit], unseen: Sequenc
         unsaved=goal.cutting.unsaved,
         capture=observed.capture,
         flushes=tuple(_flush(goal, goal.cutting, observed, ref) for ref in goal.cutting.memories),
+        group=group.seen_of(goal, observed) if goal.is_grouped else None,
+        quiescence=quiescing.told(goal, observed),
     )
 
 
@@ -256,10 +284,18 @@ def _ending(cutting: Cutting, exits: Sequence[Exit], unseen: Sequence[str]) -> E
 def phases(goal: Goal) -> tuple[Phase, ...]:
     """A cold set of a running cluster: it is up again as soon as all is cut, and before any trouble is told."""
     assert goal.cutting
-    resting = (replace(delete.CAPTURED, can_turn_back=False), CUT)
-    if goal.cutting.temperature is Temperature.HOT or goal.cutting.before is not None:
-        return (*resting, READY)
+    captured = replace(delete.CAPTURED, can_turn_back=False)
+    if goal.cutting.temperature is Temperature.HOT:
+        cut = cutting_of(goal)
+        around = quiescing.around(cut, group.label_steps if goal.is_grouped else _nothing)
+        return (captured, around if quiescing.has_commands(goal) else cut, GROUP_READY if goal.is_grouped else READY)
+    if goal.cutting.before is not None:
+        return (captured, CUT, READY)
     return (stop.DOWN_AND_BACK, delete.CAPTURED, replace(CUT, can_turn_back=True), start.UP, READY)
+
+
+def _nothing(_goal: Goal, _observed: Observed) -> list[Step]:
+    return []
 
 
 def phases_between(goal: Goal, *, can_turn_back: bool) -> tuple[Phase, ...]:

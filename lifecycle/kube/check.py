@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lifecycle.checks import Check, Checked
@@ -12,8 +11,8 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door, backoff
 from lifecycle.kube.execute import Executed, execute
 from lifecycle.kube.paths import Resource
+from lifecycle.model import Component
 from lifecycle.topology import Topology
-from lifecycle.workloads import Workload
 
 FINAL = frozenset({Checked.SEEN, Checked.FORBIDDEN})
 """Verdicts that no waiting changes."""
@@ -41,7 +40,7 @@ class Checker:
 
     async def _once(self, topology: Topology) -> Checked:
         try:
-            pod = await self._pod(one for one in topology if one.component is self.check.component)
+            pod = await ready_pod(self.door, self.namespace, topology, self.check.component)
             if pod is None:
                 return Checked(Checked.NOT_RUN, f"no pod of {self.check.component} is ready")
             return self._judged(await self._run(pod))
@@ -51,19 +50,6 @@ class Checker:
             return Checked(Checked.UNHEARD, str(error))
         except ClusterError as error:
             return Checked(Checked.NOT_RUN, str(error))
-
-    async def _pod(self, workloads: Iterable[Workload]) -> Json | None:
-        """The first by name that is ready and stays."""
-        ours = list(workloads)
-        answer = await self.door.get(paths.all_of(Resource.PODS, self.namespace))
-        ready = (
-            pod
-            for pod in answer.get("items") or []
-            if any(read.belongs(pod, one) for one in ours)
-            and read.has_condition(pod, "Ready")
-            and not read.is_deleting(pod)
-        )
-        return min(ready, key=read.name_of, default=None)
 
     async def _run(self, pod: Json) -> Executed:
         seconds = self.check.timeout.total_seconds()
@@ -77,6 +63,20 @@ class Checker:
             return Checked(Checked.FAILED, f"exit code {ended.code}")
         is_found = re.search(self.check.expects, ended.stdout) is not None
         return Checked(Checked.SEEN if is_found else Checked.NOT_AS_EXPECTED)
+
+
+async def ready_pod(door: Door, namespace: str, topology: Topology, component: Component) -> Json | None:
+    """The component's first by name that is ready and stays."""
+    ours = [one for one in topology if one.component is component]
+    answer = await door.get(paths.all_of(Resource.PODS, namespace))
+    ready = (
+        pod
+        for pod in answer.get("items") or []
+        if any(read.belongs(pod, one) for one in ours)
+        and read.has_condition(pod, "Ready")
+        and not read.is_deleting(pod)
+    )
+    return min(ready, key=read.name_of, default=None)
 
 
 def own_container(pod: Json) -> str:

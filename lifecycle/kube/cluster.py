@@ -32,8 +32,8 @@ from lifecycle.kube.steps import Doing
 from lifecycle.model import Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
-from lifecycle.ports import Clock, Lease, Right, Watch
-from lifecycle.snapshots import FLUSHING
+from lifecycle.ports import Clock, Lease, Right, Use, Watch
+from lifecycle.snapshots import FLUSHING, Grouping
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
@@ -76,6 +76,10 @@ class KubeCluster:
         """See the port."""
         return await inventory.inventory(self._door, self._namespace, discovery)
 
+    async def grouping(self) -> Grouping:
+        """See the port."""
+        return await inventory.grouping(self._door, self._namespace)
+
     async def identity(self) -> str:
         """See the port."""
         return await identity.identity(self._door)
@@ -113,18 +117,14 @@ class KubeCluster:
         checking = rights.CHECKING if self._check and verb in configuration.CHECKED else ()
         return await rights.missing(self._door, self._namespace, (*rights.for_verb(verb), *checking))
 
-    async def missing_to_execute(self) -> tuple[Right, ...]:
+    async def missing_rights_to(self, use: Use) -> tuple[Right, ...]:
         """See the port."""
-        return await rights.missing(self._door, self._namespace, rights.CHECKING)
+        return await rights.missing(self._door, self._namespace, rights.FOR_USE[use])
 
     async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
         """See the port."""
         await together(home.uid_of(self._door, replace(self.target, namespace=one)) for one in namespaces)
         return await rights.missing_elsewhere(self._door, namespaces)
-
-    async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
-        """See the port."""
-        return await rights.missing(self._door, self._namespace, rights.REBINDING)
 
     async def home(self) -> str:
         """See the port."""
@@ -149,9 +149,8 @@ class KubeCluster:
 
     async def do(self, step: Step, operation: Operation, lease: Lease) -> str:
         """See the port."""
-        return await Doing(
-            self._door, self._namespace, step, operation, lease, self._captures, self._flush_seconds
-        ).do()
+        door, captures, seconds = self._door, self._captures, self._flush_seconds
+        return await Doing(door, self._namespace, step, operation, lease, captures, seconds, self.watch).do()
 
     async def diagnose(self, topology: Topology, missing: Sequence[str]) -> Diagnosis:
         """See the port. Reads everything anew: the last picture may be from before the trouble."""

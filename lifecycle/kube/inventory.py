@@ -10,12 +10,13 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.kube.parts import SERVICE_ACCOUNT, parts
 from lifecycle.kube.paths import PARTS, WORKLOADS, Resource
-from lifecycle.kube.picture import listed
+from lifecycle.kube.picture import listed, listed_if_served
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import snapshot_class
 from lifecycle.kube.volumes import volume
 from lifecycle.model import Kind, Ref
 from lifecycle.observed import Discovery, Inventory, Part
+from lifecycle.snapshots import GROUP_CLASS, Grouping
 from lifecycle.volumes import SnapshotClass, Volume
 
 OTHERS = (Resource.DAEMON_SETS, Resource.JOBS, Resource.CRON_JOBS)
@@ -43,7 +44,7 @@ async def inventory(door: Door, namespace: str, discovery: Discovery) -> Invento
 
 async def parts_of(door: Door, namespace: str, discovery: Discovery) -> tuple[Part, ...]:
     """Without the volumes."""
-    found = await together(_listed(door, namespace, resource) for resource in READ)
+    found = await together(listed_if_served(door, namespace, resource, OTHERS) for resource in READ)
     lists = dict(zip(READ, found, strict=True))
     return parts(belonging(discovery, lists), lists)
 
@@ -56,14 +57,16 @@ async def _snapshot_classes(door: Door, namespace: str) -> tuple[SnapshotClass, 
         return None
 
 
-async def _listed(door: Door, namespace: str, resource: Resource) -> list[Json]:
-    """An API that is not served has no objects."""
+async def grouping(door: Door, namespace: str) -> Grouping:
+    """Whether volumes can be cut as a group: as far as the rights go, and as far as the API is served."""
+    if missing := await rights.missing(door, namespace, rights.GROUPING):
+        named = ", ".join(map(str, missing))
+        return Grouping(why_not=f"deploy/rbac/group.yaml is not granted: no right to {named}")
     try:
-        return await listed(door, namespace, resource)
+        found = await listed(door, namespace, Resource.GROUP_CLASSES)
     except Gone:
-        if resource not in OTHERS:
-            raise
-        return []
+        return Grouping(why_not="this Kubernetes knows no volume groups (groupsnapshot.storage.k8s.io/v1)")
+    return Grouping(tuple(snapshot_class(one, GROUP_CLASS) for one in found))
 
 
 async def _volume(door: Door, namespace: str, name: str) -> Volume | None:

@@ -5,19 +5,23 @@ from collections.abc import Collection, Iterator
 
 from lifecycle.decide.delete import CAPTURE
 from lifecycle.errors import ClusterError, Gone
-from lifecycle.kube import paths, read, rights, snapshots, volumes
+from lifecycle.kube import groups, paths, read, rights, snapshots, volumes
 from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.evidence import SECONDS, Evidence
 from lifecycle.kube.parallel import together
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
+from lifecycle.kube.snapshots import SINGLE, TOGETHER, Fields
 from lifecycle.kube.symptoms import Symptom, Weight, of_pod, symptom
 from lifecycle.model import Kind, Ref
 from lifecycle.ports import Right
-from lifecycle.volumes import Claim, Volume
+from lifecycle.volumes import Claim, GroupSnapshot, Snapshot, Volume
 
 PATCHING = Right("patch", "", "persistentvolumes")
-RETAINING = Right("patch", "snapshot.storage.k8s.io", "volumesnapshotcontents")
+RETAINING = {
+    Kind.SNAPSHOT: Right("patch", "snapshot.storage.k8s.io", "volumesnapshotcontents"),
+    Kind.GROUP: Right("patch", "groupsnapshot.storage.k8s.io", "volumegroupsnapshotcontents"),
+}
 
 
 def asked_for(missing: Collection[str]) -> list[Ref]:
@@ -56,6 +60,8 @@ async def _of(door: Door, namespace: str, ref: Ref, found: Evidence) -> list[Sym
         return await _of_volume(door, namespace, ref, one)
     if ref.kind is Kind.SNAPSHOT:
         return await _of_snapshot(door, namespace, ref, one)
+    if ref.kind is Kind.GROUP:
+        return await _of_group(door, namespace, ref, one)
     if ref.kind is Kind.POD:
         return _of_check(ref, one, found)
     return [_terminating(ref, one) if read.is_deleting(one) else symptom(Weight.WAITING, str(ref), "still there")]
@@ -111,27 +117,53 @@ async def _of_volume(door: Door, namespace: str, ref: Ref, found: Json) -> list[
 
 
 async def _of_snapshot(door: Door, namespace: str, ref: Ref, found: Json) -> list[Symptom]:
-    """What the driver last said; the controllers go on trying as long as it is there."""
     if read.is_deleting(found):
         return [_terminating(ref, found)]
-    contents = await _content_of(door, namespace, found)
+    contents = await _content_of(door, namespace, found, SINGLE, Resource.SNAPSHOT_CONTENTS)
     seen = snapshots.snapshot(found, snapshots.by_name(contents))
+    return [await _of_cut(door, namespace, ref, seen, is_taken_up=bool(contents))]
+
+
+async def _of_group(door: Door, namespace: str, ref: Ref, found: Json) -> list[Symptom]:
+    """With its members: the group may be ready, and one of them never say so."""
+    if read.is_deleting(found):
+        return [_terminating(ref, found)]
+    contents = await _content_of(door, namespace, found, TOGETHER, Resource.GROUP_CONTENTS)
+    seen = groups.group(found, snapshots.by_name(contents))
+    told = await _of_cut(door, namespace, ref, seen, is_taken_up=bool(contents))
+    return [*await _of_members(door, namespace, seen), told]
+
+
+async def _of_members(door: Door, namespace: str, group: GroupSnapshot) -> list[Symptom]:
+    answer = await door.get(paths.all_of(Resource.SNAPSHOTS, namespace))
+    members = (snapshots.snapshot(one, {}) for one in answer.get("items") or [] if group.uid in read.owners_of(one))
+    late = "its group is ready, and it does not say so" if group.is_ready else ""
+    return [
+        symptom(Weight.CAUSE, str(one.ref), "not ready", f"of claim {one.claim}; {one.error or late}".rstrip("; "))
+        for one in members
+        if not one.is_ready
+    ]
+
+
+async def _of_cut(door: Door, namespace: str, ref: Ref, seen: Snapshot, *, is_taken_up: bool) -> Symptom:
+    """What the driver last said; the controllers go on trying as long as it is there."""
     if seen.error:
-        return [symptom(Weight.CAUSE, str(ref), "cannot be cut" if seen.cut_at is None else "not ready", seen.error)]
+        return symptom(Weight.CAUSE, str(ref), "cannot be cut" if seen.cut_at is None else "not ready", seen.error)
     if seen.cut_at is None:
-        message = "nobody has taken it up: is the driver's csi-snapshotter running?" if not contents else ""
-        return [symptom(Weight.WAITING, str(ref), "not cut yet", message)]
-    if seen.content and seen.policy != Volume.RETAIN and await rights.missing(door, namespace, [RETAINING]):
-        return [symptom(Weight.CAUSE, str(ref), "may not be kept", f"the bot has no right to {RETAINING}")]
+        message = "" if is_taken_up else "nobody has taken it up: is the driver's csi-snapshotter running?"
+        return symptom(Weight.WAITING, str(ref), "not cut yet", message)
+    right = RETAINING[ref.kind]
+    if seen.content and seen.policy != Volume.RETAIN and await rights.missing(door, namespace, [right]):
+        return symptom(Weight.CAUSE, str(ref), "may not be kept", f"the bot has no right to {right}")
     message = f"cut {seen.cut_at:%Y-%m-%d %H:%M:%S} UTC; content {seen.content or 'of another snapshot'}, {seen.policy}"
-    return [symptom(Weight.WAITING, str(ref), "ready" if seen.is_ready else "not ready yet", message)]
+    return symptom(Weight.WAITING, str(ref), "ready" if seen.is_ready else "not ready yet", message)
 
 
-async def _content_of(door: Door, namespace: str, snapshot: Json) -> list[Json]:
-    name = read.status_of(snapshot).get("boundVolumeSnapshotContentName")
+async def _content_of(door: Door, namespace: str, snapshot: Json, fields: Fields, contents: Resource) -> list[Json]:
+    name = read.status_of(snapshot).get(fields.bound)
     if not name:
         return []
     try:
-        return [await door.get(paths.one_of(Resource.SNAPSHOT_CONTENTS, namespace, str(name)))]
+        return [await door.get(paths.one_of(contents, namespace, str(name)))]
     except Gone:
         return []

@@ -77,6 +77,15 @@ def rollout_restart(step: Step, found: Json, epoch: int, operation: str) -> Patc
     ]
 
 
+def note(step: Step, found: Json, epoch: int, notes: Mapping[str, str]) -> Patch:
+    """Annotations for the workload as it was just read, as long as no later executor has it."""
+    return [
+        test("/metadata/uid", step.uid),
+        test(entry(ANNOTATIONS, EPOCH), str(epoch)),
+        *annotate(metadata(found), ANNOTATIONS, notes),
+    ]
+
+
 def _guards(step: Step, replicas: int, epoch: int) -> Patch:
     return [*_own(step, epoch), test("/spec/replicas", replicas)]
 
@@ -94,12 +103,15 @@ def as_read(found: Json, uid: str) -> Patch:
 
 
 def annotate(found: Json, path: str, notes: Mapping[str, str]) -> Patch:
-    """The vendor's objects have no annotations, and a key cannot be added to a map that is not there."""
-    if not notes:
-        return []
-    if found.get("annotations") is None:
-        return [test(path, None), addition(path, dict(notes))]
-    return [addition(entry(path, key), value) for key, value in notes.items()]
+    """The vendor's objects have no annotations."""
+    return entries(found.get("annotations"), path, notes) if notes else []
+
+
+def entries(known: Mapping[str, str] | None, path: str, added: Mapping[str, str]) -> Patch:
+    """A key cannot be added to a map that is not there."""
+    if known is None:
+        return [test(path, None), addition(path, dict(added))]
+    return [addition(entry(path, key), value) for key, value in added.items()]
 
 
 def entry(path: str, key: str) -> str:

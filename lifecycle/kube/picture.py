@@ -1,25 +1,27 @@
 """A picture of a goal's objects, out of everything that was listed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from lifecycle.kube import paths, purging, read, scratch
+from lifecycle.errors import Gone
+from lifecycle.kube import groups, paths, purging, read, scratch
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.parallel import together
 from lifecycle.kube.parts import bare, parts
-from lifecycle.kube.paths import CONFIDENTIAL, PICTURED, PICTURED_WIDELY, SNAPSHOTTED, Resource
+from lifecycle.kube.paths import CONFIDENTIAL, GROUPED, PICTURED, PICTURED_WIDELY, SNAPSHOTTED, Resource
 from lifecycle.kube.pieces import Shelf
 from lifecycle.kube.read import Lists
 from lifecycle.kube.snapshots import by_name, snapshot
 from lifecycle.kube.volumes import volume
+from lifecycle.model import Kind
 from lifecycle.observed import Observed, Part
 from lifecycle.operation import Goal
 from lifecycle.retention import Purging
-from lifecycle.snapshots import name_of
-from lifecycle.volumes import Content, Snapshot, Volume
+from lifecycle.snapshots import group_name, name_of
+from lifecycle.volumes import GroupSnapshot, Snapshot, Volume
 from lifecycle.workloads import Exit
 
 Copied = Mapping[Shelf, Iterable[Json]]
@@ -33,7 +35,8 @@ def resources_of(goal: Goal) -> tuple[Resource, ...]:
     if not goal.is_wide:
         return PICTURED
     volumes = (Resource.VOLUMES,) if goal.watched_volumes else ()
-    return (*PICTURED_WIDELY, *volumes, *(SNAPSHOTTED if _names_of_set(goal) else ()))
+    snapshots = SNAPSHOTTED if _names_of_set(goal) or _groups_of(goal) else ()
+    return (*PICTURED_WIDELY, *volumes, *snapshots, *(GROUPED if _groups_of(goal) else ()))
 
 
 def copies_of(goal: Goal, namespace: str) -> tuple[Shelf, ...]:
@@ -47,7 +50,7 @@ def observed(
     """Of what removes, makes or captures also the volumes, parts, capture and snapshots that the goal names."""
     seen = read.observed(goal.topology, lists, at, exits)
     if goal.verifying:
-        return replace(seen, snapshots=_snapshots(goal, lists), scratch=scratch.seen(goal, namespace, lists))
+        return replace(seen, snapshots=_snapshots(goal, lists, ()), scratch=scratch.seen(goal, namespace, lists))
     if not goal.is_wide:
         return seen
     if goal.purging is not None:
@@ -55,14 +58,27 @@ def observed(
     shelves = {Shelf(namespace, namespace): lists[Resource.SECRETS], **copied}
     whole = {shelf.namespace: shelf.whole(found, goal.source or goal.mark) for shelf, found in shelves.items()}
     capture = next(filter(None, whole.values()), "")
+    known = groups.groups(_groups_of(goal), lists.get(Resource.GROUPS, ()), lists.get(Resource.GROUP_CONTENTS, ()))
+    seen = replace(seen, groups=known, snapshots=_snapshots(goal, lists, known))
     return replace(
-        seen,
+        _with_contents(goal, namespace, lists, seen),
         volumes=_volumes(goal, namespace, lists),
-        snapshots=_snapshots(goal, lists),
-        contents=_contents(goal, namespace, lists),
         parts=_pieces(goal.purging, shelves) if goal.purging else _parts(goal, lists),
         capture=capture,
         lacking=tuple(where for where, sha256 in whole.items() if sha256 != capture),
+    )
+
+
+def _with_contents(goal: Goal, namespace: str, lists: Lists, seen: Observed) -> Observed:
+    """Of a purge: what is behind each of its snapshots; of a restore: what has the data of its clones."""
+    about = goal.purging
+    singles, together = (lists.get(resource, ()) for resource in (Resource.SNAPSHOT_CONTENTS, Resource.GROUP_CONTENTS))
+    if about is None:
+        return replace(seen, contents=purging.of_clones(goal.clones, namespace, singles))
+    return replace(
+        seen,
+        contents=purging.contents(about, namespace, singles, Kind.SNAPSHOT, [one.name for one in seen.snapshots]),
+        group_contents=purging.contents(about, namespace, together, Kind.GROUP, [one.name for one in seen.groups]),
     )
 
 
@@ -70,7 +86,7 @@ def _names_of_set(goal: Goal) -> frozenset[str]:
     """Those that it takes, or those that it tests."""
     if goal.verifying:
         return frozenset(member.snapshot for member in goal.verifying.members)
-    members = goal.cutting.members if goal.cutting else ()
+    members = goal.cutting.members if goal.cutting and not goal.is_grouped else ()
     taken = (name_of(goal.mark, member.claim) for member in members)
     return purging.named_of(goal.purging) | {*taken, *(clone.snapshot for clone in goal.clones)}
 
@@ -80,27 +96,22 @@ def _pieces(goal: Purging, shelves: Copied) -> tuple[Part, ...]:
     return tuple(sorted(found, key=lambda part: part.ref))
 
 
+def _groups_of(goal: Goal) -> frozenset[str]:
+    """The VolumeGroupSnapshots of the same: what their members are called is only known when they are there."""
+    taken = {group_name(goal.mark)} if goal.is_grouped else set()
+    return purging.groups_of(goal.purging) | taken
+
+
 def _parts(goal: Goal, lists: Lists) -> tuple[Part, ...]:
     return parts((part.ref for part in (*goal.parts, *goal.staying)), lists)
 
 
-def _contents(goal: Goal, namespace: str, lists: Lists) -> tuple[Content, ...]:
-    if not _names_of_set(goal):
-        return ()
-    if goal.purging:
-        return purging.contents(goal.purging, namespace, lists[Resource.SNAPSHOT_CONTENTS])
-    handles = {one.handle for one in goal.clones}
-    found = (purging.content(one, namespace) for one in lists[Resource.SNAPSHOT_CONTENTS])
-    return tuple(sorted((one for one in found if one.handle in handles), key=lambda one: one.name))
-
-
-def _snapshots(goal: Goal, lists: Lists) -> tuple[Snapshot, ...]:
+def _snapshots(goal: Goal, lists: Lists, known: Sequence[GroupSnapshot]) -> tuple[Snapshot, ...]:
+    """By their names, and by the groups that they are members of."""
     names = _names_of_set(goal)
-    if not names:
-        return ()
-    contents = by_name(lists[Resource.SNAPSHOT_CONTENTS])
-    found = (snapshot(one, contents) for one in lists[Resource.SNAPSHOTS] if read.name_of(one) in names)
-    return tuple(sorted(found, key=lambda one: one.name))
+    contents = by_name(lists.get(Resource.SNAPSHOT_CONTENTS, ()))
+    found = (snapshot(one, contents, known) for one in lists.get(Resource.SNAPSHOTS, ()))
+    return tuple(sorted((one for one in found if one.group or one.name in names), key=lambda one: one.name))
 
 
 def _volumes(goal: Goal, namespace: str, lists: Lists) -> tuple[Volume, ...]:
@@ -122,10 +133,22 @@ async def listed(
     return [kept_of(resource, one) for one in answer.get("items") or []]
 
 
+async def listed_if_served(
+    door: Door, namespace: str, resource: Resource, optional: Collection[Resource]
+) -> list[Json]:
+    """The same; of an optional API that is not served there are no objects."""
+    try:
+        return await listed(door, namespace, resource)
+    except Gone:
+        if resource not in optional:
+            raise
+        return []
+
+
 async def take(door: Door, namespace: str, goal: Goal, at: datetime) -> Observed:
     """One picture, from one list of each kind."""
     resources, shelves = resources_of(goal), copies_of(goal, namespace)
-    own = [listed(door, namespace, resource) for resource in resources]
+    own = [listed_if_served(door, namespace, resource, GROUPED) for resource in resources]
     copied = [listed(door, shelf.namespace, Resource.SECRETS, shelf.asked()) for shelf in shelves]
     found = await together([*own, *copied])
     lists = dict(zip(resources, found[: len(resources)], strict=True))

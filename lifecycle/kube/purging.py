@@ -10,47 +10,63 @@ from lifecycle.kube import paths, read, volumes
 from lifecycle.kube.answers import Json
 from lifecycle.kube.door import Door
 from lifecycle.kube.patch import ANNOTATIONS, Patch, as_read, entry, removal, setting, test
-from lifecycle.kube.paths import Resource
+from lifecycle.kube.paths import OF_KIND, Resource
 from lifecycle.kube.pieces import Shelf
 from lifecycle.kube.read import KEPT_BY, POLICY_BEFORE
 from lifecycle.kube.snapshots import POLICY as DELETION_POLICY
+from lifecycle.kube.snapshots import SINGLE, TOGETHER
 from lifecycle.model import Kind, Ref, Step
 from lifecycle.observed import Part
 from lifecycle.retention import Doomed, Purging
-from lifecycle.volumes import Claim, Content, Volume
+from lifecycle.snapshots import Clone
+from lifecycle.volumes import Claim, Content, GroupContent, Volume
 
 DELETE = "Delete"
 
 
-def content(found: Json, namespace: str) -> Content:
-    """``snapshot`` and ``snapshot_uid`` are empty where it is of another namespace."""
-    spec = read.spec_of(found)
-    named = spec.get("volumeSnapshotRef") or {}
+FIELDS = {Kind.SNAPSHOT: SINGLE, Kind.GROUP: TOGETHER}
+MADE_AS: dict[Kind, type[Content]] = {Kind.SNAPSHOT: Content, Kind.GROUP: GroupContent}
+
+
+def content(found: Json, namespace: str, kind: Kind = Kind.SNAPSHOT) -> Content:
+    """``snapshot`` and ``snapshot_uid`` are empty where it is of another namespace; ``kind`` is the snapshot's."""
+    spec, fields = read.spec_of(found), FIELDS[kind]
+    named = spec.get(fields.named) or {}
     is_ours = named.get("namespace") == namespace
-    return Content(
+    return MADE_AS[kind](
         name=read.name_of(found),
         uid=read.uid_of(found),
         policy=str(spec.get("deletionPolicy", "")),
         snapshot=str(named.get("name", "")) if is_ours else "",
         snapshot_uid=str(named.get("uid") or "") if is_ours else "",
-        handle=_handle(found),
+        handle=_handle(found, kind),
         driver=str(spec.get("driver", "")),
         deleting=read.is_deleting(found),
     )
 
 
-def _handle(found: Json) -> str:
-    """Of one that was made for data that were there, from the beginning."""
-    source = read.spec_of(found).get("source") or {}
-    return str(read.status_of(found).get("snapshotHandle") or source.get("snapshotHandle") or "")
+def _handle(found: Json, kind: Kind) -> str:
+    """What the storage knows it by; of one that was made for data that were there, from the beginning."""
+    source, fields = read.spec_of(found).get("source") or {}, FIELDS[kind]
+    written = source.get("groupSnapshotHandles") or source
+    return str(read.status_of(found).get(fields.handle) or written.get(fields.handle) or "")
 
 
-def contents(purging: Purging, namespace: str, found: Iterable[Json]) -> tuple[Content, ...]:
-    """Those that the purge names, or that name one of its snapshots."""
-    names = {one.content for one in purging.doomed if one.content}
-    snapshots = {one.snapshot for one in purging.doomed}
-    seen = (content(one, namespace) for one in found)
+def contents(
+    purging: Purging, namespace: str, found: Iterable[Json], kind: Kind, there: Iterable[str]
+) -> tuple[Content, ...]:
+    """Those that the purge names, or that name one of its snapshots or one of those that are ``there``."""
+    names = {one.content for one in purging.doomed if one.content and one.kind is kind}
+    snapshots = {*there, *(one.snapshot for one in purging.doomed if one.kind is kind)}
+    seen = (content(one, namespace, kind) for one in found)
     return tuple(sorted((one for one in seen if one.name in names or one.snapshot in snapshots), key=_name))
+
+
+def of_clones(clones: Iterable[Clone], namespace: str, found: Iterable[Json]) -> tuple[Content, ...]:
+    """Those of the data that claims are made of."""
+    handles = {one.handle for one in clones}
+    seen = (content(one, namespace) for one in found) if handles else ()
+    return tuple(sorted((one for one in seen if one.handle in handles), key=_name))
 
 
 def _name(one: Content) -> str:
@@ -84,21 +100,34 @@ def doomed(purging: Purging | None, ref: Ref) -> Doomed:
     raise Invalid(f"{ref} is none of the snapshots of this purge")
 
 
+def members_of(purging: Purging | None, one: Doomed) -> tuple[Doomed, ...]:
+    """Those that go with this group; none of a snapshot that is no group."""
+    of_group = purging.doomed if purging and one.kind is Kind.GROUP else ()
+    return tuple(each for each in of_group if each.group == one.snapshot)
+
+
 async def snapshot_of(door: Door, namespace: str, one: Doomed) -> Json | None:
-    """The VolumeSnapshot with this uid and the bot's own mark; None where there is none of that name.
+    """The snapshot with this uid and the bot's own mark, or its group's; None where there is none of that name.
 
     Raises Conflict for another one: nothing that it could need is touched.
     """
     try:
-        found = await door.get(paths.one_of(Resource.SNAPSHOTS, namespace, one.snapshot))
+        found = await door.get(paths.of(one.snapshot_ref, namespace))
     except Gone:
         return None
-    if read.uid_of(found) != one.snapshot_uid or read.made_by(found) != one.set:
-        raise Conflict(f"volumesnapshot/{one.snapshot} is another one now, or not of {one.set}")
-    bound = read.status_of(found).get("boundVolumeSnapshotContentName") or ""
+    if read.uid_of(found) != one.snapshot_uid or not _bears_mark(one, found):
+        raise Conflict(f"{one.snapshot_ref} is another one now, or not of {one.set}")
+    bound = read.status_of(found).get(FIELDS[one.kind].bound) or ""
     if bound and bound != one.content:
-        raise Conflict(f"volumesnapshot/{one.snapshot} is bound to {bound}, not to {one.content or 'nothing'}")
+        raise Conflict(f"{one.snapshot_ref} is bound to {bound}, not to {one.content or 'nothing'}")
     return found
+
+
+def _bears_mark(one: Doomed, found: Json) -> bool:
+    """A member has its group for an owner, by a name that only this set's group has."""
+    owners = read.metadata(found).get("ownerReferences") or []
+    of_group = any((owner.get("kind"), owner.get("name")) == (Kind.GROUP, one.group) for owner in owners)
+    return read.made_by(found) == one.set or bool(one.group and of_group)
 
 
 async def content_of(door: Door, namespace: str, one: Doomed) -> Json | None:
@@ -106,14 +135,14 @@ async def content_of(door: Door, namespace: str, one: Doomed) -> Json | None:
     if not one.content_uid:
         return None
     try:
-        found = await door.get(paths.one_of(Resource.SNAPSHOT_CONTENTS, namespace, one.content))
+        found = await door.get(paths.of(one.content_ref, namespace))
     except Gone:
         return None
-    seen = content(found, namespace)
+    seen = content(found, namespace, one.kind)
     if seen.uid != one.content_uid or (seen.snapshot, seen.handle) != (one.snapshot, one.handle):
-        raise Conflict(f"volumesnapshotcontent/{one.content} is another one now, or of another snapshot")
+        raise Conflict(f"{one.content_ref} is another one now, or of another snapshot")
     if one.snapshot_uid and seen.snapshot_uid != one.snapshot_uid:
-        raise Conflict(f"volumesnapshotcontent/{one.content} is not of volumesnapshot/{one.snapshot}")
+        raise Conflict(f"{one.content_ref} is not of {one.snapshot_ref}")
     return found
 
 
@@ -123,18 +152,19 @@ async def require_unused(door: Door, namespace: str, one: Doomed) -> None:
     for claim in answer.get("items") or []:
         spec = read.spec_of(claim)
         source = spec.get("dataSourceRef") or spec.get("dataSource") or {}
-        is_from_it = (source.get("kind"), source.get("name")) == ("VolumeSnapshot", one.snapshot)
+        is_from_it = (source.get("kind"), source.get("name")) == (one.kind, one.snapshot)
         if is_from_it and read.status_of(claim).get("phase") != "Bound":
-            raise Conflict(f"claim {read.name_of(claim)} is being restored from volumesnapshot/{one.snapshot}")
+            raise Conflict(f"claim {read.name_of(claim)} is being restored from {one.snapshot_ref}")
 
 
 async def require_only_content(door: Door, one: Doomed) -> None:
     """Raises Invalid where another content names the same bytes: they would go with this one."""
-    answer = await door.get(paths.all_of(Resource.SNAPSHOT_CONTENTS, ""))
+    answer = await door.get(paths.all_of(OF_KIND[one.content_ref.kind], ""))
     for found in answer.get("items") or []:
-        is_same = one.handle and (_handle(found), read.spec_of(found).get("driver")) == (one.handle, one.driver)
+        data = _handle(found, one.kind), read.spec_of(found).get("driver")
+        is_same = one.handle and data == (one.handle, one.driver)
         if is_same and read.uid_of(found) != one.content_uid:
-            raise Invalid(f"volumesnapshotcontent/{read.name_of(found)} is of the same bytes as {one.content}")
+            raise Invalid(f"{Ref(one.content_ref.kind, read.name_of(found))} is of the same bytes as {one.content}")
 
 
 async def require_only_volume(door: Door, namespace: str, frozen: Volume) -> None:
@@ -170,7 +200,7 @@ def release(step: Step, found: Json) -> Patch:
 def require_released(found: Json | None, one: Doomed) -> None:
     """Raises Conflict where the bytes would stay in the storage with nothing left that names them."""
     if found is not None and read.spec_of(found).get("deletionPolicy") != DELETE:
-        raise Conflict(f"volumesnapshotcontent/{one.content} keeps its bytes still")
+        raise Conflict(f"{one.content_ref} keeps its bytes still")
 
 
 def give_up(step: Step, found: Json, namespace: str, frozen: Volume) -> Patch:
@@ -209,9 +239,16 @@ async def require_no_claim(door: Door, namespace: str, volume: Volume) -> None:
 
 
 def named_of(purging: Purging | None) -> frozenset[str]:
-    """The VolumeSnapshots that a purge looks at."""
-    return (
-        frozenset()
-        if purging is None
-        else frozenset((*(one.snapshot for one in purging.doomed), *(one.name for one in purging.guard)))
-    )
+    """The VolumeSnapshots that a purge looks at, as far as their names are known."""
+    if purging is None:
+        return frozenset()
+    doomed = (one.snapshot for one in purging.doomed if one.kind is Kind.SNAPSHOT)
+    return frozenset((*doomed, *(one.name for one in purging.guard)))
+
+
+def groups_of(purging: Purging | None) -> frozenset[str]:
+    """The VolumeGroupSnapshots that it looks at."""
+    if purging is None:
+        return frozenset()
+    doomed = (one.snapshot for one in purging.doomed if one.kind is Kind.GROUP)
+    return frozenset((*doomed, *([purging.guard_group.name] if purging.guard_group else [])))

@@ -9,6 +9,7 @@ from lifecycle.kube.answers import Json
 from lifecycle.kube.paths import OF_KIND, Resource
 from lifecycle.model import Component, Kind, Ref
 from lifecycle.observed import Observed
+from lifecycle.quiescing import parsed
 from lifecycle.topology import Topology
 from lifecycle.volumes import Claim
 from lifecycle.workloads import Container, Exit, Owner, Pod, Probe, Workload, WorkloadState
@@ -29,6 +30,10 @@ FLUSHED = "tml-bot/flushed"
 """Annotation of a StatefulSet of nosql: the operation that tried last to flush its pods, and what came of it."""
 IS_FLUSHED, NOT_FLUSHED = "flushed", "not flushed: "
 """What came of it; after the latter it says why."""
+GROUPED_BY = "tml-bot/group"
+"""Label of a claim: the operation that last cut it in a volume group, by which that group found it."""
+QUIESCING = "tml-bot/quiescing"
+"""Annotation of a workload: how far the commands are that are run in a pod of it around a hot cut."""
 RESTARTED_BY = "tml-bot/restarted-by"
 """Annotation of a pod template: the operation whose restart it bears."""
 
@@ -230,6 +235,7 @@ def state(found: Json | None, kind: Kind, pods: Iterable[Json]) -> WorkloadState
         written_by=written_by(found),
         flushed_by=flushed_by,
         flush_trouble=flush_trouble,
+        quiescing=parsed(annotations_of(found).get(QUIESCING, "")),
         pods=seen,
     )
 
@@ -336,6 +342,7 @@ def claim(found: Json, mounted_by: tuple[str, ...] = ()) -> Claim:
         made_by=made_by(found),
         mounted_by=mounted_by,
         goes_with=owners_of(found),
+        grouped_by=labels_of(found).get(GROUPED_BY, ""),
     )
 
 

@@ -9,7 +9,7 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.identity import SYSTEM
 from lifecycle.kube.parallel import together
 from lifecycle.model import Verb
-from lifecycle.ports import Right
+from lifecycle.ports import Right, Use
 
 
 def _rights(group: str, resources: Sequence[str], verbs: Sequence[str]) -> tuple[Right, ...]:
@@ -134,7 +134,26 @@ REBINDING = _rights("snapshot.storage.k8s.io", ["volumesnapshots", "volumesnapsh
 FINDING = _rights("", ["namespaces"], ["get"])
 """Asked for where a namespace may have been deleted; nothing is refused without it."""
 
-CLUSTER_WIDE = frozenset({"namespaces", "persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"})
+_GROUPS = "groupsnapshot.storage.k8s.io"
+GROUPING = (
+    *_rights("", ["persistentvolumeclaims"], ["get", "patch"]),
+    *_rights(_GROUPS, ["volumegroupsnapshots"], ["get", "list", "watch", "create"]),
+    *_rights(_GROUPS, ["volumegroupsnapshotcontents"], ["get", "list", "watch", "patch"]),
+    *_rights(_GROUPS, ["volumegroupsnapshotclasses"], ["list"]),
+)
+"""To cut a set as a group. Claims are patched to get the label by which the group finds them."""
+UNGROUPING = (
+    *_rights(_GROUPS, ["volumegroupsnapshots"], ["get", "list", "watch", "delete"]),
+    *_rights(_GROUPS, ["volumegroupsnapshotcontents"], ["get", "list", "watch", "patch", "delete"]),
+)
+"""To remove such a set."""
+
+CLUSTER_WIDE = frozenset(
+    {
+        *("namespaces", "persistentvolumes", "volumesnapshotcontents", "volumesnapshotclasses"),
+        *("volumegroupsnapshotcontents", "volumegroupsnapshotclasses"),
+    }
+)
 """Resources that are in no namespace."""
 
 
@@ -148,6 +167,9 @@ _WIDER = {
     Verb.VERIFY: VERIFYING,
     Verb.PURGE: PURGING,
 }
+
+
+FOR_USE = {Use.EXECUTE: CHECKING, Use.GROUP: GROUPING, Use.UNGROUP: UNGROUPING, Use.REBIND: REBINDING}
 
 
 def for_verb(verb: Verb) -> tuple[Right, ...]:

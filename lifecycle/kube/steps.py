@@ -1,7 +1,8 @@
 """One step, done: each write with tests on all that was decided upon, each under the Lease."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 
 from lifecycle.decide import rebind
 from lifecycle.errors import Conflict, Gone, Invalid
@@ -10,12 +11,16 @@ from lifecycle.kube.answers import Accept, Json
 from lifecycle.kube.capture import Captor, Reader
 from lifecycle.kube.door import Door
 from lifecycle.kube.fence import require
+from lifecycle.kube.groups import Together
 from lifecycle.kube.patch import Patch
 from lifecycle.kube.paths import CONFIDENTIAL, OF_KIND, WORKLOADS, Resource
+from lifecycle.kube.quiescing import Quieting
 from lifecycle.kube.scratch import Bench
+from lifecycle.kube.snapshots import SINGLE, TOGETHER, Fields
 from lifecycle.model import Action, Kind, Ref, Step, Verb
 from lifecycle.operation import Goal, Operation
-from lifecycle.ports import Lease
+from lifecycle.ports import Lease, Watch
+from lifecycle.retention import OF_SETS
 from lifecycle.snapshots import Member, name_of
 from lifecycle.volumes import Claim, Volume
 
@@ -31,6 +36,8 @@ class Doing:
     lease: Lease
     captures: Reader
     flush_seconds: float
+    watch: Callable[[Goal], AbstractAsyncContextManager[Watch]]
+    """Running pictures, for a step that has to see its own effect before it goes on."""
 
     @property
     def goal(self) -> Goal:
@@ -100,6 +107,8 @@ class Doing:
 
     async def cut(self) -> str:
         """A name that is taken means done only where this operation made what bears it."""
+        if self.step.ref.kind is Kind.GROUP:
+            return await self._together.cut()
         member = self._member()
         if read.uid_of(await self._read()) != member.uid:
             raise Invalid(f"{self.step.ref} was replaced by another claim of the same name")
@@ -113,12 +122,26 @@ class Doing:
             snapshots.require_ours(made, member, self.operation)
         return read.uid_of(made)
 
+    async def label(self) -> str:
+        return await self._together.label()
+
+    @property
+    def _together(self) -> Together:
+        return Together(self.door, self.namespace, self.step, self.operation, self.lease)
+
     async def retain(self) -> str:
+        if self.step.ref.kind is Kind.GROUP:
+            return await self._retained(await self._together.itself(), Resource.GROUP_CONTENTS, TOGETHER)
+        if self.goal.is_grouped:
+            return await self._retained(await self._together.member(), Resource.SNAPSHOT_CONTENTS, SINGLE)
         found = await self._snapshot(self._member())
         if read.uid_of(found) != self.step.uid:
             raise Gone(f"the snapshot of {self.step.ref} was replaced by another one")
-        path = paths.one_of(Resource.SNAPSHOT_CONTENTS, self.namespace, snapshots.bound_content(found))
-        if operations := snapshots.retain(self.step, await self.door.get(path), found):
+        return await self._retained(found, Resource.SNAPSHOT_CONTENTS, SINGLE)
+
+    async def _retained(self, found: Json, contents: Resource, fields: Fields) -> str:
+        path = paths.one_of(contents, self.namespace, snapshots.bound_content(found, fields))
+        if operations := snapshots.retain(self.step, await self.door.get(path), found, fields):
             require(self.lease)
             await self.door.patch(path, operations)
         return self.step.uid
@@ -146,13 +169,17 @@ class Doing:
         return self.step.uid
 
     async def _require_forgettable(self) -> None:
-        """Of a snapshot, or of a content that its snapshot left behind: its bytes go with it, and nobody uses it."""
+        """Of a snapshot, or of a content that its snapshot left behind: its bytes go with it, and nobody uses it.
+
+        With a group go its members.
+        """
         one = purging.doomed(self.goal.purging, self.step.ref)
         there = await purging.snapshot_of(self.door, self.namespace, one)
-        purging.require_released(await purging.content_of(self.door, self.namespace, one), one)
-        if there is not None and self.step.ref.kind is Kind.CONTENT:
+        if there is not None and self.step.ref == one.content_ref:
             raise Conflict(f"{self.step.ref} goes after its snapshot")
-        await purging.require_unused(self.door, self.namespace, one)
+        for each in (one, *purging.members_of(self.goal.purging, one)):
+            purging.require_released(await purging.content_of(self.door, self.namespace, each), each)
+            await purging.require_unused(self.door, self.namespace, each)
 
     def _member(self) -> Member:
         found = self.goal.cutting.member(self.step.ref.name) if self.goal.cutting else None
@@ -180,7 +207,7 @@ class Doing:
         ref, epoch = self.step.ref, read.epoch_of(found)
         if purging.is_stray(self.goal.purging, ref):
             purging.require_harmless(found)
-        elif ref.kind in (Kind.SNAPSHOT, Kind.CONTENT):
+        elif ref.kind in OF_SETS:
             await self._require_forgettable()
         if ref.kind in (*WORKLOADS, Kind.CLAIM) and epoch != self.operation.epoch:
             raise Conflict(f"{ref} bears epoch {epoch}, ours is {self.operation.epoch}")
@@ -278,6 +305,21 @@ class Doing:
     async def clean(self) -> str:
         return await self._bench.clean(self.step)
 
+    @property
+    def _quieting(self) -> Quieting:
+        return Quieting(self.door, self.namespace, self.step, self.operation, self.lease)
+
+    async def quiesce(self) -> str:
+        async with self.watch(self.goal) as watch:
+            return await self._quieting.quiesce(watch, self._again)
+
+    async def _again(self, step: Step) -> None:
+        """Another step of the same operation."""
+        await replace(self, step=step).do()
+
+    async def resume(self) -> str:
+        return await self._quieting.resume()
+
     async def _own(self) -> Json:
         """The object with the step's uid. Raises Gone where another one has its name."""
         found = await self._read()
@@ -310,6 +352,7 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.ROLLOUT_RESTART: Doing.rollout_restart,
     Action.CAPTURE: Doing.capture,
     Action.CUT: Doing.cut,
+    Action.LABEL: Doing.label,
     Action.RETAIN: Doing.retain,
     Action.KEEP: Doing.keep,
     Action.REMOVE: Doing.remove,
@@ -323,4 +366,6 @@ _DONE_BY: dict[Action, Callable[[Doing], Awaitable[str]]] = {
     Action.CLEAN: Doing.clean,
     Action.RELEASE: Doing.release,
     Action.GIVE_UP: Doing.give_up,
+    Action.QUIESCE: Doing.quiesce,
+    Action.RESUME: Doing.resume,
 }

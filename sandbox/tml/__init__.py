@@ -1,11 +1,22 @@
 """The reference TML cluster: own manifests for the vendor's seven components, and how they behave."""
 
-from sandbox.tml.manifests import Object, canary, manifests, snapshot_class
+from sandbox.tml.manifests import Object, canary, group_snapshot_class, manifests, snapshot_class
 
 PROD_NAMESPACE = "ml550"
 STAGING_NAMESPACE = "ml550-staging"
 
-__all__ = ["PROD_NAMESPACE", "STAGING_NAMESPACE", "Object", "canary", "manifests", "prod", "reference", "staging"]
+__all__ = [
+    "PROD_NAMESPACE",
+    "STAGING_NAMESPACE",
+    "Object",
+    "canary",
+    "group_snapshot_class",
+    "manifests",
+    "prod",
+    "reference",
+    "snapshot_class",
+    "staging",
+]
 
 
 def prod() -> list[Object]:

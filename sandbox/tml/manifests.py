@@ -278,6 +278,16 @@ def snapshot_class() -> Object:
     }
 
 
+def group_snapshot_class() -> Object:
+    """The same for volume groups."""
+    return {
+        **snapshot_class(),
+        "apiVersion": "groupsnapshot.storage.k8s.io/v1",
+        "kind": "VolumeGroupSnapshotClass",
+        "metadata": {"name": "hostpath-group-snapshots"},
+    }
+
+
 def canary(namespace: str, secret: str, key: str) -> str:
     """A secret's value: unlike any other and easy to search for, so that a leak can be told from a coincidence."""
     return f"CANARY-{secret}-{hashlib.sha256(f'{namespace}/{secret}/{key}'.encode()).hexdigest()[:16]}"

@@ -35,13 +35,15 @@ OPERATING = tuple(
 )
 
 
-REMOVING, SNAPSHOTTING, VERIFYING, DELETING, PURGING, CHECKING = (
+REMOVING, SNAPSHOTTING, GROUPING, VERIFYING, DELETING, PURGING, CHECKING = (
     tuple(
         Role.of(rule)
         for document in yaml.safe_load_all((ROOT / "deploy/rbac" / name).read_text())
         for rule in document.get("rules", ())
     )
-    for name in ("remove.yaml", "snapshot.yaml", "verify.yaml", "delete.yaml", "purge.yaml", "check.yaml")
+    for name in (
+        *("remove.yaml", "snapshot.yaml", "group.yaml", "verify.yaml", "delete.yaml", "purge.yaml", "check.yaml"),
+    )
 )
 
 
@@ -116,7 +118,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None:
-    shell.restricts((*OPERATING, *REMOVING, *SNAPSHOTTING, *VERIFYING, *DELETING, *PURGING, *CHECKING))
+    shell.restricts((*OPERATING, *REMOVING, *SNAPSHOTTING, *GROUPING, *VERIFYING, *DELETING, *PURGING, *CHECKING))
     code, lines = await shell.checks()
     assert code == 0
     assert lines == [
@@ -126,6 +128,7 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         f"cluster prod: ok, 7 workloads in sandbox/{tml.PROD_NAMESPACE}",
         "cluster prod: stop --remove: granted",
         "cluster prod: snapshots: granted",
+        "cluster prod: hot sets as one volume group: granted",
         "cluster prod: verify: granted",
         "cluster prod: delete and restore: granted",
         "cluster prod: purge: granted",
@@ -134,6 +137,7 @@ async def test_check_says_what_is_well_and_changes_nothing(shell: Shell) -> None
         f"cluster staging: ok, 6 workloads in sandbox/{tml.STAGING_NAMESPACE}",
         "cluster staging: stop --remove: granted",
         "cluster staging: snapshots: granted",
+        "cluster staging: hot sets as one volume group: granted",
         "cluster staging: verify: granted",
         "cluster staging: delete and restore: granted",
         "cluster staging: purge: granted",

@@ -12,6 +12,7 @@ from bot.settings import ClusterSettings, Settings, SettingsError, load_settings
 from lifecycle.approval import Terms
 from lifecycle.checks import Check
 from lifecycle.model import Component, Target, Verb
+from lifecycle.quiescing import HotCommands
 
 BOT, APP = "xoxb-1111-BotSecret", "xapp-1-A1-AppSecret"
 TOKENS = {"SLACK_BOT_TOKEN": BOT, "SLACK_APP_TOKEN": APP}
@@ -185,6 +186,40 @@ def test_a_check_of_the_configuration_is_read(tmp_path: Path) -> None:
 def test_a_check_that_cannot_be_run_is_a_problem(tmp_path: Path, written: str, expected: str) -> None:
     told = "\n".join(problems(tmp_path, cluster(configuration_check=written)))
     assert expected in told
+
+
+HOT = "component: sql, before: [sh, -c, freeze], after: [sh, -c, thaw]"
+
+
+def test_commands_around_a_hot_cut_are_read_and_by_default_there_are_none(tmp_path: Path) -> None:
+    assert load(tmp_path, SMALL).clusters["dev"].hot_commands is None
+    plain = load(tmp_path, cluster(hot_commands=f"{{{HOT}}}")).clusters["dev"].hot_commands
+    assert plain == HotCommands(Component.SQL, ("sh", "-c", "freeze"), ("sh", "-c", "thaw"))
+    others = f"{HOT}, container: tml-sql, timeout: 10s, hold: 5s"
+    assert load(tmp_path, cluster(hot_commands=f"{{{others}}}")).clusters["dev"].hot_commands == HotCommands(
+        Component.SQL,
+        ("sh", "-c", "freeze"),
+        ("sh", "-c", "thaw"),
+        "tml-sql",
+        timedelta(seconds=10),
+        timedelta(seconds=5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{component: sql, before: [freeze]}", "hot_commands.after: missing"),
+        (f"{{{HOT.replace('[sh, -c, thaw]', '[]')}}}", "hot_commands.after: expected at least one"),
+        (f"{{{HOT.replace('[sh, -c, freeze]', 'freeze')}}}", "hot_commands.before: expected a list, got 'freeze'"),
+        (f"{{{HOT}, holds: 5s}}", "hot_commands.holds: unknown key, did you mean hold?"),
+        (f"{{{HOT}, hold: 0s}}", "hot_commands.hold: expected a duration"),
+    ],
+)
+def test_commands_that_cannot_be_run_or_have_nothing_after_them_are_a_problem(
+    tmp_path: Path, written: str, expected: str
+) -> None:
+    assert expected in "\n".join(problems(tmp_path, cluster(hot_commands=written)))
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
@@ -367,6 +402,8 @@ PROBLEMS = [
     (
         cluster(snapshots="{verify_evry: 7d}"),
         "6: clusters.dev.snapshots.verify_evry: unknown key, did you mean verify_every?",
+    ),
+    (
         cluster(captures="{copy_to: tml}"),
         "6: clusters.dev.captures: copy_to: expected another namespace than the cluster's own, whose loss it is for",
     ),

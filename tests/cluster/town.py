@@ -37,6 +37,7 @@ DEADLINE = 120
 """Seconds for each phase: more than a silent wire and a busy machine take together."""
 PATIENCE = 200.0
 """Seconds for what a test waits for, which may be several phases."""
+GROUP_CONTENTS = "/apis/groupsnapshot.storage.k8s.io/v1/volumegroupsnapshotcontents"
 CONFIGURATION = """\
 channel: C0OPS
 data_dir: {folder}
@@ -202,11 +203,12 @@ async def boxed(ground: Ground, folder: Path, grant: Grant = FOR_A_DELETE) -> As
 
 async def clear(admin: Client, namespace: str) -> None:
     """The namespace, and what was kept on purpose."""
-    for one in (await admin.ask("GET", CONTENTS)).body.get("items", []):
-        if one["spec"]["volumeSnapshotRef"]["namespace"] == namespace:
-            path = f"{CONTENTS}/{one['metadata']['name']}"
-            await admin.ask("PATCH", path, {"spec": {"deletionPolicy": "Delete"}}, patch="merge")
-            await admin.ask("DELETE", path)
+    for contents, named in ((CONTENTS, "volumeSnapshotRef"), (GROUP_CONTENTS, "volumeGroupSnapshotRef")):
+        for one in (await admin.ask("GET", contents)).body.get("items", []):
+            if one["spec"][named]["namespace"] == namespace:
+                path = f"{contents}/{one['metadata']['name']}"
+                await admin.ask("PATCH", path, {"spec": {"deletionPolicy": "Delete"}}, patch="merge")
+                await admin.ask("DELETE", path)
     await admin.ask("DELETE", f"/api/v1/namespaces/{namespace}")
     for volume in (await volumes_of(admin, namespace)).values():
         path = f"/api/v1/persistentvolumes/{volume['metadata']['name']}"

@@ -132,3 +132,32 @@ async def test_one_volume_that_cannot_be_cut_keeps_the_whole_group_from_being_cu
     await api.refuse_snapshots("second", None)
     found = await api.until(groups(api, "both"), is_ready)
     assert "error" not in found["status"]
+
+
+async def test_kept_contents_outlive_their_group_and_go_with_the_bytes_once_they_are_let_go(api: Api) -> None:
+    found, members = await cut(api, await with_claims(api))
+    singles = [f"{CONTENTS}/{one['status']['boundVolumeSnapshotContentName']}" for one in members]
+    together = f"{GROUP_CONTENTS}/{found['status']['boundVolumeGroupSnapshotContentName']}"
+    for path in (*singles, together):
+        await api.client.patch(path, {"spec": {"deletionPolicy": "Retain"}})
+    folders = [api.snapshot_folder((await api.client.get(path)).body["status"]["snapshotHandle"]) for path in singles]
+    await api.client.delete(groups(api, "both"))
+    await api.until(api.snapshots(), lambda all_: all_["items"] == [])
+    await api.until(groups(api, "both"), is_gone)
+    assert all(folder.exists() for folder in folders)
+    for path in (*singles, together):
+        await api.client.patch(path, {"spec": {"deletionPolicy": "Delete"}})
+    for path in (together, *singles):
+        await api.client.delete(path)
+        await api.until(path, is_gone)
+    assert not any(folder.exists() for folder in folders)
+
+
+async def test_a_group_is_of_the_claims_that_bear_its_label_when_it_is_made(api: Api) -> None:
+    in_class = await with_claims(api)
+    await api.client.patch(api.claims("third"), {"metadata": {"labels": {"tml-bot/group": "op-7k2m9x"}}})
+    await api.apply(group(in_class, **{"tml-bot/group": "op-7k2m9x"}))
+    await api.until(groups(api, "both"), is_ready)
+    await api.client.patch(api.claims("first"), {"metadata": {"labels": {"tml-bot/group": "op-7k2m9x"}}})
+    listed = await api.until(api.snapshots(), lambda all_: bool(all_["items"]))
+    assert [one["spec"]["source"]["persistentVolumeClaimName"] for one in listed["items"]] == ["third"]

@@ -15,7 +15,7 @@ from sandbox.slack import Message
 from tests.e2e.belongings import everything_told
 from tests.e2e.served import served
 from tests.e2e.test_least_rights import allowed
-from tests.e2e.town import PATIENCE, Town, town, unhurried, words_of, words_of_blocks
+from tests.e2e.town import PATIENCE, Town, staging_with, town, unhurried, words_of, words_of_blocks
 
 PROD, STAGING = tml.PROD_NAMESPACE, tml.STAGING_NAMESPACE
 SQLVOL = "sqlvol-mysql-set-0-0"
@@ -35,20 +35,8 @@ def checking(
 ) -> Callable[[Sandbox], Path]:
     """A configuration in which staging has this check."""
 
-    def configured(box: Sandbox) -> Path:
-        path = unhurried(box)
-        check = {
-            "component": component,
-            "command": command.split(),
-            "expects": expects,
-            "within": within,
-            "timeout": limit,
-        }
-        head, staging = path.read_text().split("  staging:\n")
-        path.write_text(f"{head}  staging:\n    configuration_check: {json.dumps(check)}\n{staging}")
-        return path
-
-    return configured
+    check = {"component": component, "command": command.split(), "expects": expects, "within": within, "timeout": limit}
+    return staging_with("configuration_check", check)
 
 
 async def stopped_without_sqlvol(place: Town) -> None:

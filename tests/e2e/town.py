@@ -1,5 +1,6 @@
 """The whole bot on both sandboxes, as one test has it."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -231,3 +232,15 @@ def unhurried(box: Sandbox) -> Path:
     path = box.write_configuration()
     path.write_text(re.sub(r"(down|up): \d+s", r"\1: 60s", path.read_text()))
     return path
+
+
+def staging_with(key: str, value: Any) -> Callable[[Sandbox], Path]:
+    """An unhurried configuration in which staging has this besides."""
+
+    def configured(box: Sandbox) -> Path:
+        path = unhurried(box)
+        head, staging = path.read_text().split("  staging:\n")
+        path.write_text(f"{head}  staging:\n    {key}: {json.dumps(value)}\n{staging}")
+        return path
+
+    return configured

@@ -12,12 +12,13 @@ from lifecycle.errors import ClusterError, Conflict, Gone, LeaseHeld, LeaseLost,
 from lifecycle.model import Action, Ref, Step, Target, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part, Stream
 from lifecycle.operation import Goal, Operation
-from lifecycle.ports import Lease, Right
-from lifecycle.snapshots import FLUSHING
+from lifecycle.ports import Lease, Right, Use
+from lifecycle.snapshots import FLUSHING, Grouping
 from lifecycle.topology import Topology
 from lifecycle.verification import Leftover, Likeness
 from lifecycle.workloads import Owner
 from tests.fakes import values
+from tests.fakes.quiescing import Pods
 from tests.fakes.world import NAMELESS, World
 
 
@@ -82,6 +83,7 @@ class FakeCluster:
     def __post_init__(self) -> None:
         if not self.world.workloads:
             self.world = World.of(self.found, values.inventory(self.found))
+        self.pods = Pods(self.world)
 
     async def identity(self) -> str:
         return self.kubernetes
@@ -99,6 +101,9 @@ class FakeCluster:
         volumes = tuple(volume for name, volume in world.volumes.items() if name in behind)
         parts = tuple(world.parts.values())
         return Inventory(volumes, parts, world.snapshot_classes, may_execute=world.may_execute)
+
+    async def grouping(self) -> Grouping:
+        return self.world.grouping
 
     async def log_streams(self, discovery: Discovery) -> tuple[Stream, ...]:
         return ()
@@ -125,13 +130,10 @@ class FakeCluster:
     async def missing_rights(self, verb: Verb) -> tuple[Right, ...]:
         return ()
 
-    async def missing_to_execute(self) -> tuple[Right, ...]:
+    async def missing_rights_to(self, use: Use) -> tuple[Right, ...]:
         return ()
 
     async def missing_rights_to_copies(self, namespaces: Sequence[str]) -> tuple[Right, ...]:
-        return ()
-
-    async def missing_rights_to_rebind(self) -> tuple[Right, ...]:
         return ()
 
     async def home(self) -> str:
@@ -178,6 +180,10 @@ class FakeCluster:
             raise self.errors.pop(0)
         if step.action is Action.FLUSH and step.ref in self.world.unflushed:
             self.clock.advance(FLUSHING.total_seconds())
+        if step.action in (Action.QUIESCE, Action.RESUME):
+            for _ in self.pods.do(step, operation.goal, operation.epoch):
+                self._effect()
+            return step.uid
         uid = self.world.apply(step, operation.goal, operation.epoch)
         self.writes.append((operation.id, step))
         self._effect()
@@ -223,7 +229,7 @@ class FakeWatch:
         if ref := cluster.unstamped_at.get(cluster.looks):
             world.states[ref] = replace(world.states[ref], epoch=0)
         if self.last is not None:
-            world.move()
+            cluster.pods.move()
             cluster.meanwhile(self.last)
         seen = await cluster.picture(self.goal)
         if self.last is not None and replace(seen, at=self.last.at) == self.last:

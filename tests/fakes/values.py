@@ -8,7 +8,7 @@ from lifecycle.model import Component, Kind, Person, Place, Ref, Target
 from lifecycle.observed import Discovery, Inventory, Observed, Part
 from lifecycle.operation import Goal, Operation
 from lifecycle.plan import Plan
-from lifecycle.volumes import Claim, SnapshotClass, Volume
+from lifecycle.volumes import Claim, Snapshot, SnapshotClass, Volume
 from lifecycle.workloads import Container, Pod, Probe, Workload, WorkloadState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -163,3 +163,8 @@ def operation(goal: Goal, identity: str = "op-000001", phase: str | None = None)
 def planned(operation: Operation) -> tuple[Operation, Plan]:
     """An operation with a plan to begin it by."""
     return operation, Plan(operation.verb, operation.target, operation.goal, (), ())
+
+
+def snapshot_of(name: str, claim: str, made_by: str) -> Snapshot:
+    """One of which no more is known."""
+    return Snapshot(name, "", claim, made_by)

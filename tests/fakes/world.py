@@ -12,15 +12,19 @@ from lifecycle.execution import SCRATCHING
 from lifecycle.model import Action, Kind, Ref, Step, Verb
 from lifecycle.observed import Difference, Discovery, Inventory, Observed, Part
 from lifecycle.operation import Goal
-from lifecycle.snapshots import Clone, name_of
+from lifecycle.snapshots import Clone, Grouping, group_name, name_of
 from lifecycle.topology import arranged
 from lifecycle.volumes import Claim, Content, Snapshot, SnapshotClass, Volume
 from lifecycle.workloads import Exit, Workload, WorkloadState
 from tests.fakes import values
+from tests.fakes.groups import GroupWorld
 from tests.fakes.scratch import ScratchWorld
 
 NAMELESS = Goal(Verb.STOP, arranged(()), {})
 """A picture for nobody in particular: workloads and claims."""
+
+
+NO_GROUPS = Grouping(why_not="this Kubernetes knows no volume groups")
 
 
 @dataclass
@@ -90,8 +94,10 @@ class World:
     differences: dict[Ref, Difference] = field(default_factory=dict)
     """What somebody made otherwise than it was captured."""
     made: int = 0
+    grouping: Grouping = NO_GROUPS
 
     def __post_init__(self) -> None:
+        self.together = GroupWorld(self)
         self.scratch = ScratchWorld(self.snapshots, self.cuts)
 
     @classmethod
@@ -124,6 +130,8 @@ class World:
             parts=self._pieces(goal) if goal.purging else tuple(one for ref, one in self.parts.items() if ref in refs),
             snapshots=self._snapshots_of(goal),
             contents=tuple(self.behind.values()) if goal.purging or goal.clones else (),
+            groups=self.together.named_by(goal),
+            group_contents=tuple(self.together.behind.values()) if goal.purging else (),
             capture=f"sha256-{source}" if any(found.values()) and not self.torn else "",
             lacking=tuple(where for where, is_there in found.items() if not is_there),
         )
@@ -131,11 +139,12 @@ class World:
     def _snapshots_of(self, goal: Goal) -> tuple[Snapshot, ...]:
         members = goal.cutting.members if goal.cutting else ()
         names = [name_of(goal.mark, member.claim) for member in members]
+        names += [one.name for group in self.together.named_by(goal) for one in self.together.members(group.name)]
         names += [clone.snapshot for clone in goal.clones]
         if goal.purging:
             names += sorted({one.snapshot for one in goal.purging.doomed} | {one.name for one in goal.purging.guard})
-        found = (self.snapshots.get(name) for name in names)
-        return tuple(one for one in found if one)
+        found = (self.snapshots.get(name) for name in dict.fromkeys(names))
+        return tuple(self.together.as_seen(one) for one in found if one)
 
     def _pieces(self, goal: Goal) -> tuple[Part, ...]:
         """Each capture is one Secret here."""
@@ -178,6 +187,8 @@ class World:
             return "uid-capture"
         if step.action is Action.MAKE:
             return self._made(step.ref, goal)
+        if step.action is Action.LABEL or step.ref.kind in (Kind.GROUP, Kind.GROUP_CONTENT):
+            return self.together.apply(step, goal, epoch)
         if step.action is Action.RETAIN:
             return self._retain(step, goal)
         if self.uid_of(step.ref) != step.uid:
@@ -211,6 +222,8 @@ class World:
                 return self.snapshots[ref.name].uid if ref.name in self.snapshots else ""
             case Kind.CONTENT:
                 return self.behind[ref.name].uid if ref.name in self.behind else ""
+            case Kind.GROUP | Kind.GROUP_CONTENT:
+                return self.together.uid_of(ref)
             case _ if piece := self._piece_in(ref):
                 return f"uid-capture-{piece[1]}"
             case _:
@@ -289,7 +302,8 @@ class World:
         return self.snapshots[name].uid
 
     def _retain(self, step: Step, goal: Goal) -> str:
-        name = name_of(goal.mark, step.ref.name)
+        members = self.together.members(group_name(goal.mark)) if goal.is_grouped else []
+        name = next((one.name for one in members if one.uid == step.uid), name_of(goal.mark, step.ref.name))
         there = self.snapshots.get(name)
         if there is None or there.uid != step.uid:
             raise Gone(f"{name} is gone")
@@ -393,7 +407,7 @@ class World:
         moves: list[Callable[[], None]] = [partial(self._move_workload, ref, before) for ref in before]
         moves += [self._reap_claims, self._bind_claims, self._reclaim_volumes, self._cut_snapshots]
         moves += [self.scratch.move]
-        moves += [self._remove_snapshots, self._bind_contents]
+        moves += [self._remove_snapshots, self._bind_contents, self.together.move]
         if chance:
             moves = chance.sample(moves, chance.randint(1, len(moves)))
         for move in moves:
@@ -479,7 +493,7 @@ class World:
 
     def lose_namespace(self) -> None:
         """Somebody deletes it and makes another one of the same name: what outlives it is in no namespace."""
-        for gone in (self.states, self.claims, self.parts, self.captures, self.snapshots):
+        for gone in (self.states, self.claims, self.parts, self.captures, self.snapshots, self.together.groups):
             gone.clear()
         self._reclaim_volumes()
 

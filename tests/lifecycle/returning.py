@@ -11,6 +11,7 @@ from lifecycle.errors import ClusterError, Conflict, Forbidden, Invalid, Retryab
 from lifecycle.model import Component, Step
 from lifecycle.observed import Discovery
 from lifecycle.operation import Goal, Operation, Outcome, State
+from lifecycle.quiescing import HotCommands
 from lifecycle.runner import Runner
 from lifecycle.snapshots import SnapshotSet, Temperature, name_of
 from tests.fakes import values
@@ -70,10 +71,13 @@ class Scene:
         goal = snapshot.as_far_as_possible(goal, found, stored, (), None)
         return self.begin(replace(goal, copies=self.copies), identity)
 
-    async def snapshot(self, temperature: Temperature, identity: str = "op-cutset") -> Operation:
+    async def snapshot(
+        self, temperature: Temperature, identity: str = "op-cutset", commands: HotCommands | None = None
+    ) -> Operation:
         found = await self.cluster.discover()
         stored = await self.cluster.inventory(found)
-        return self.begin(replace(snapshot.goal(found, stored, temperature, ()), copies=self.copies), identity)
+        made = replace(snapshot.goal(found, stored, temperature, ()), copies=self.copies)
+        return self.begin(snapshot.held_still(made, await self.cluster.grouping(), commands), identity)
 
     async def verify(self, identity: str = "op-verify", of: str = "op-cutset") -> Operation:
         taken, by = self.journal.sets[of], self.journal.rows[of]

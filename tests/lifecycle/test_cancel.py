@@ -8,15 +8,17 @@ import pytest
 from lifecycle.decide import phases_of
 from lifecycle.decide.cancel import reason_against, refuse
 from lifecycle.errors import ClusterError, Forbidden, NotCancellable, Retryable
-from lifecycle.model import BOT, Action, Person
+from lifecycle.model import BOT, Action, Component, Person
 from lifecycle.observed import Observed
 from lifecycle.operation import Cancellation, Goal, Operation, Outcome, State
+from lifecycle.quiescing import HotCommands
 from lifecycle.snapshots import Temperature
 from tests.fakes import values
 from tests.fakes.cluster import FakeCluster
 from tests.lifecycle.returning import FULL, Cut, Scene, cut_anywhere, outcome_of
 
 BOB = Person("T0TML", "U0BOB")
+COMMANDS = HotCommands(Component.SQL, ("lock",), ("unlock",))
 Begin = Callable[[Scene], Awaitable[Operation]]
 
 
@@ -34,6 +36,10 @@ async def cold(place: Scene) -> Operation:
 
 async def hot(place: Scene) -> Operation:
     return await place.snapshot(Temperature.HOT)
+
+
+async def held(place: Scene) -> Operation:
+    return await place.snapshot(Temperature.HOT, commands=COMMANDS)
 
 
 async def delete(place: Scene) -> Operation:
@@ -54,7 +60,9 @@ async def verify(place: Scene) -> Operation:
     return await place.verify()
 
 
-VERBS: dict[str, Begin] = {one.__name__: one for one in (stop, start, cold, hot, delete, restore, exchange, verify)}
+VERBS: dict[str, Begin] = {
+    one.__name__: one for one in (stop, start, cold, hot, held, delete, restore, exchange, verify)
+}
 
 
 def scene(verb: str) -> Scene:
@@ -110,13 +118,17 @@ def assert_accounted(place: Scene, ended: Operation, recorded: int) -> None:
         assert {*outcome.done, *outcome.missing} == {str(ref) for ref in phase.objects(ended.goal)}
     else:
         assert outcome.back_up is True
-        assert {step.action for step in later} <= {Action.SCALE_UP, Action.CLEAN, Action.LET_GO}
+        assert {step.action for step in later} <= {Action.SCALE_UP, Action.CLEAN, Action.LET_GO, Action.RESUME}
 
 
 async def assert_on_or_back(place: Scene, verb: str, ended: Operation) -> None:
     match verb:
         case "verify":
             assert place.world.scratch.leftovers == ()
+            assert place.is_whole
+        case "held":
+            assert not place.cluster.pods.holds
+            assert place.cluster.pods.ran[-1:] in ([], ["after"])
             assert place.is_whole
         case "cold" | "hot":
             if outcome_of(ended).back_up is not True and not place.runs:
@@ -145,6 +157,33 @@ async def assert_on_or_back(place: Scene, verb: str, ended: Operation) -> None:
 
 async def goes_well(place: Scene, operation: Operation) -> None:
     assert (await place.run(operation)).state is State.DONE
+
+
+async def held_and_cancelled(failing: set[str]) -> tuple[Scene, Operation]:
+    """By a process that died with the pods held; ``failing`` are the commands that do not succeed from there on."""
+    for count in range(100):
+        place = scene("held")
+        place.cluster.crash_after = count
+        left = await place.cut_off(await held(place))
+        if left and place.cluster.pods.holds:
+            place.cluster.pods.failing = failing
+            place.journal.cancel(left.id, BOB)
+            return place, await place.run(place.journal.rows[left.id])
+    pytest.fail("nothing was ever held")
+
+
+async def test_what_is_cancelled_with_the_pods_held_runs_the_command_after_and_cuts_nothing_more() -> None:
+    place, ended = await held_and_cancelled(set())
+    assert (ended.state, outcome_of(ended).cancelled, outcome_of(ended).back_up) == (State.FAILED, True, True)
+    assert place.cluster.pods.ran == ["before", "after"]
+    assert place.journal.steps[-1].action is Action.RESUME
+    assert place.journal.sets == {}
+
+
+async def test_a_cancel_whose_command_after_does_not_succeed_tells_the_line_to_run_by_hand() -> None:
+    _, ended = await held_and_cancelled({"after"})
+    assert (outcome_of(ended).cancelled, outcome_of(ended).back_up) == (True, False)
+    assert outcome_of(ended).by_hand == ("kubectl exec mysql-set-0-0 -c tml-sql -- unlock",)
 
 
 async def test_a_step_that_was_decided_on_before_the_cancel_is_not_recorded_after_it() -> None:
@@ -228,6 +267,7 @@ REFUSED = [
     ("stop", {"cancellation": Cancellation(BOB, values.NOW)}, "cancelled already"),
     ("cold", {"failure": Outcome(State.FAILED)}, "is starting prod again"),
     ("verify", {"failure": Outcome(State.FAILED)}, "takes away what it made"),
+    ("held", {"failure": Outcome(State.FAILED)}, "runs the command after its cut"),
 ]
 
 

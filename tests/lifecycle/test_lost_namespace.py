@@ -7,15 +7,16 @@ import pytest
 
 from lifecycle.by_hand import by_hand
 from lifecycle.decide import phases_of, purge
-from lifecycle.decide.purge import SetRecord, Stock
+from lifecycle.decide.purge import Stock
+from lifecycle.decide.sets import SetRecord
 from lifecycle.errors import Unsafe
 from lifecycle.model import Action, Kind, Ref
 from lifecycle.observed import Observed
 from lifecycle.operation import Operation, State
 from lifecycle.plan import plan, plan_of_return
-from lifecycle.retention import Policy, is_intact, stale
-from lifecycle.snapshots import Temperature, name_of
-from lifecycle.volumes import Content, Snapshot
+from lifecycle.retention import Policy, Quality, is_intact, stale
+from lifecycle.snapshots import Grouping, Temperature, group_name, name_of
+from lifecycle.volumes import Content, Snapshot, SnapshotClass
 from tests.fakes import values
 from tests.fakes.world import Captured
 from tests.lifecycle.returning import (
@@ -64,7 +65,7 @@ class Home(Scene):
     @property
     def stock(self) -> Stock:
         sets = tuple(
-            SetRecord(one.id, values.NOW.replace(hour=at), one.members, copies=self.copies)
+            SetRecord(one.id, values.NOW.replace(hour=at), one.members, copies=self.copies, group=one.group)
             for at, one in enumerate(self.journal.sets.values())
         )
         return Stock(sets)
@@ -182,6 +183,49 @@ async def test_a_set_that_was_bound_anew_goes_with_its_bytes_and_all_that_was_le
         assert home.holds("op-newer0")
         assert set(home.world.captures) == {"op-newer0"}
         assert set(home.world.copies) == {(COPIES[0], "op-newer0")}
+        if left is None:
+            assert count > 5
+            return
+    pytest.fail("there is more to it than expected")
+
+
+async def lost_group() -> Home:
+    """Cut as a group and bound anew, member by member; and a newer group since."""
+    home = Home()
+    home.world.grouping = Grouping((SnapshotClass("csi-groups", values.CSI, "Delete"),))
+    assert (await home.run(await home.snapshot(Temperature.HOT, SET))).state is State.DONE
+    home.world.lose_namespace()
+    assert (await home.run(await home.from_set())).state is State.DONE
+    assert home.world.contents() == FULL
+    assert (await home.run(await home.snapshot(Temperature.HOT, "op-newer0"))).state is State.DONE
+    return home
+
+
+async def test_a_group_is_bound_anew_member_by_member_and_counts_as_not_whole() -> None:
+    home = await lost_group()
+    assert home.holds(SET)
+    assert all(one.made_by == SET for one in home.world.snapshots.values() if not one.group)
+    observed = await home.cluster.picture(purge.draft(home.stock))
+    found = {one.id: one.quality for one in purge.held(home.stock, observed)}
+    assert found == {SET: Quality.BAD, "op-newer0": Quality.GOOD}
+
+
+@cut_anywhere
+async def test_a_group_that_was_bound_anew_goes_with_what_its_group_left_behind_cut_off_anywhere(cut: Cut) -> None:
+    for count in range(100):
+        home = await lost_group()
+        handles = {one.handle for one in home.journal.sets[SET].members}
+        begun = await home.purge()
+        assert [phase.name for phase in phases_of(begun.goal)][:2] == ["strays", "release"]
+        cut(home, count)
+        left = await home.cut_off(begun)
+        if left is not None:
+            assert (await home.ended(left, goes_on=True)).state is State.DONE
+        assert set(home.world.together.groups) == {group_name("op-newer0")}
+        assert {one.snapshot for one in home.world.together.behind.values()} == {group_name("op-newer0")}
+        assert set(home.world.snapshots) == {one.name for one in home.journal.sets["op-newer0"].members}
+        assert len(home.world.behind) == len(FULL)
+        assert handles.isdisjoint(home.world.cuts)
         if left is None:
             assert count > 5
             return

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifecycle.decide import phases_of, purge
-from lifecycle.decide.purge import SetRecord, Stock
+from lifecycle.decide.purge import Stock
+from lifecycle.decide.sets import SetRecord
 from lifecycle.errors import ClusterError, Conflict, NothingToPurge, Retryable
 from lifecycle.model import Action, Kind, Step
 from lifecycle.observed import Observed

@@ -21,6 +21,7 @@ from lifecycle.hold import ClusterHeld, NotHeld
 from lifecycle.model import Kind, Ref, Verb
 from lifecycle.observed import Address
 from lifecycle.operation import Cancellation, Operation, Outcome, State
+from lifecycle.plain import to_plain
 from lifecycle.verification import Leftover
 from lifecycle.volumes import Claim
 from lifecycle.workloads import Exit
@@ -41,6 +42,7 @@ def views(world: World) -> Iterator[tuple[str, Message]]:
     yield from refusals(world)
     yield from kept_views(world)
     yield from plan_views(world)
+    yield from hot_views(world)
     yield from removal_views(world)
     yield from answer_views(world)
     yield from cancel_views(world)
@@ -54,6 +56,31 @@ def plan_views(world: World) -> Iterator[tuple[str, Message]]:
         yield f"{verb.words} prod?", answers.card(proposal, made, changed=True)
         yield f"plan to {verb.words} prod", answers.plan("prod", made)
         yield f"{operation.DOING[verb]} prod (op-", answers.begun(world.operation(verb))
+
+
+def hot_views(world: World) -> Iterator[tuple[str, Message]]:
+    for is_group in (True, False):
+        made = world.hot_plan(is_group=is_group)
+        yield "plan to snapshot prod", answers.plan("prod", made)
+        asked = (world.proposal(Verb.SNAPSHOT), made)
+        yield "Snapshot prod: hot or cold?", snapshots.choice(asked, (asked[0], world.plan(Verb.SNAPSHOT)), None)
+        running = replace(world.operation(Verb.SNAPSHOT), goal=made.goal.marked("op-000001"))
+        held = Outcome(State.DONE, by_hand=(world.word,))
+        done = replace(running, state=State.DONE, outcome=held, ended_at=LATER)
+        yield "Cut a snapshot set of prod", operation.live(done, [])
+        for end in (
+            recorded(9, "finished", {}),
+            *(recorded(8, "snapshot-set", to_plain(one.content)) for one in world.kept()),
+        ):
+            yield "Cut a snapshot set of prod", thread.thread(done, [end]) or {}
+        for back_up in (True, False):
+            outcome = Outcome(State.FAILED, error=world.word, back_up=back_up, by_hand=(world.word,))
+            failed = replace(
+                running, phase="after", state=State.FAILED, failure=outcome, outcome=outcome, ended_at=LATER
+            )
+            yield "FAILED to snapshot prod", operation.live(failed, [])
+            turned = recorded(7, "turned-back", {"failure": to_plain(outcome)})
+            yield "FAILED to snapshot prod", thread.thread(failed, [turned, recorded(9, "finished", {})]) or {}
 
 
 def removal_views(world: World) -> Iterator[tuple[str, Message]]:

@@ -16,11 +16,12 @@ from lifecycle.observed import Discovery, Inventory, Observed, Part
 from lifecycle.operation import Goal, Operation, Outcome, State
 from lifecycle.plain import to_plain
 from lifecycle.plan import Plan, plan, plan_of_return
+from lifecycle.quiescing import HotCommands, Quiescence
 from lifecycle.retention import Doomed, Keeping, Purging
-from lifecycle.snapshots import Clone, Ending, Flush, SnapshotSet, Temperature, Unsaved
+from lifecycle.snapshots import Clone, Ending, Flush, Grouping, SnapshotSet, Temperature, Unsaved
 from lifecycle.topology import Topology, arranged
 from lifecycle.verification import Examined, Likeness, Result, Verdict, Verification, Verifying
-from lifecycle.volumes import Claim, Content, Snapshot, SnapshotClass
+from lifecycle.volumes import Claim, Content, GroupSnapshot, Snapshot, SnapshotClass
 from lifecycle.workloads import Exit, Owner, OwnerKind
 from storage.audit import Recorded
 from storage.proposals import Proposal, ProposalState
@@ -163,7 +164,23 @@ class World:
         cold = replace(content, temperature=Temperature.COLD, ending=Ending.CLEAN, flushes=flushes)
         tested = [None, *(self.verification(one, Result.PASSED) for one in Result)]
         taker = self.operation(Verb.SNAPSHOT)
-        return [Kept(one, taker, verification) for one in (content, cold) for verification in tested]
+        others = [Kept(one, taker) for one in self.hot_sets(content)]
+        return [*(Kept(one, taker, verification) for one in (content, cold) for verification in tested), *others]
+
+    def hot_sets(self, content: SnapshotSet) -> list[SnapshotSet]:
+        """As a group and one by one, with every end of the commands around the cut."""
+        group = GroupSnapshot("tml-op-cutset", "uid", "", "op-cutset")
+        ends = (Quiescence(is_quiesced=True), Quiescence(is_quiesced=False, why=self.word, by_hand=self.word))
+        return [replace(content, group=one, quiescence=end) for one in (None, group) for end in ends]
+
+    def hot_plan(self, *, is_group: bool) -> Plan:
+        """With commands around the cut."""
+        classes = (SnapshotClass("groups", values.CSI, "Delete"),)
+        grouping = Grouping(classes) if is_group else Grouping(why_not=self.word)
+        whole = self.word.encode("utf-8", "replace").decode()
+        commands = HotCommands(Component.SQL, (whole, whole), (whole,))
+        made = snapshot.goal(self.bound, self.inventory, Temperature.HOT, ())
+        return plan(snapshot.held_still(made, grouping, commands), self.bound)
 
     def exchange(self) -> Goal:
         """A restore in place of all claims."""

@@ -12,6 +12,7 @@ from lifecycle.kube.door import Door
 from lifecycle.kube.read import FLUSHED
 from lifecycle.model import Action, Component, Kind, Ref, Step, Target
 from lifecycle.operation import Operation
+from lifecycle.ports import Use
 from lifecycle.snapshots import MAY_NOT_EXECUTE, Temperature
 from lifecycle.workloads import WorkloadState
 from sandbox.kubernetes import FAULT_ANNOTATION, KubernetesSandbox, ObjectFault
@@ -181,7 +182,7 @@ async def test_whether_it_may_be_done_is_asked_when_it_is_planned(
     cluster = flushing.cluster(await open_door("few"))
     inventory = await cluster.inventory(await cluster.discover())
     assert inventory.may_execute is bool(more)
-    assert bool(await cluster.missing_to_execute()) is not bool(more)
+    assert bool(await cluster.missing_rights_to(Use.EXECUTE)) is not bool(more)
 
 
 async def test_an_executor_that_came_too_late_writes_nothing_of_it_down(flushing: Flushing) -> None:

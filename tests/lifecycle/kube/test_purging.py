@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lifecycle.decide import purge, reclaim, snapshot
-from lifecycle.decide.purge import SetRecord, Stock
+from lifecycle.decide.purge import Stock
+from lifecycle.decide.sets import SetRecord
 from lifecycle.errors import Conflict, Invalid
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door

@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 import yaml
 
-from lifecycle.kube.rights import CLUSTER_WIDE, DELETING, NEEDED, PURGING, RESTORING, SNAPSHOTTING, VERIFYING, for_verb
+from lifecycle.kube.rights import (
+    CLUSTER_WIDE,
+    DELETING,
+    GROUPING,
+    NEEDED,
+    PURGING,
+    RESTORING,
+    SNAPSHOTTING,
+    UNGROUPING,
+    VERIFYING,
+    for_verb,
+)
 from lifecycle.model import Verb
 from lifecycle.ports import Right
 from sandbox.kubernetes import KubernetesSandbox
@@ -35,9 +46,10 @@ WIDER = {
     "snapshot.yaml": {*SNAPSHOTTING} - {*NEEDED},
     "verify.yaml": {*VERIFYING} - {*SNAPSHOTTING},
     "delete.yaml": {*DELETING, *RESTORING} - {*SNAPSHOTTING},
-    "purge.yaml": {*PURGING} - {*DELETING, *RESTORING},
+    "group.yaml": {*GROUPING} - {*SNAPSHOTTING},
+    "purge.yaml": {*PURGING, *UNGROUPING} - {*DELETING, *RESTORING, *GROUPING},
 }
-"""Each file grants what role.yaml and snapshot.yaml do not; purge.yaml nothing that delete.yaml does either."""
+"""Each file grants what role.yaml and snapshot.yaml do not; purge.yaml nothing that the ones before it do either."""
 
 
 @pytest.mark.parametrize(("name", "wanted"), WIDER.items(), ids=list(WIDER))

@@ -121,10 +121,10 @@ def without_marks(found: dict[str, Object]) -> dict[str, Object]:
     return stripped
 
 
-STOP = Job("stop", "stop staging", "Stopped staging", is_stopped, writes=14, commits=50)
-START = Job("start", "start staging", "Started staging", is_running, writes=14, commits=50, first=(STOP,))
-RESTART = Job("restart", "restart staging --downtime", "Restarted staging", is_restarted, writes=14, commits=62)
-SNAPSHOT = Job("snapshot", "snapshot staging cold", "Cut a snapshot set of staging", is_cut, writes=27, commits=145)
-DELETE = Job("delete", "delete staging", "Deleted staging", is_deleted, writes=67, commits=125)
-RESTORE = Job("restore", "restore staging", "Restored staging", is_running, writes=54, commits=110, first=(DELETE,))
+STOP = Job("stop", "stop staging", "Stopped staging", is_stopped, writes=14, commits=60)
+START = Job("start", "start staging", "Started staging", is_running, writes=14, commits=60, first=(STOP,))
+RESTART = Job("restart", "restart staging --downtime", "Restarted staging", is_restarted, writes=14, commits=70)
+SNAPSHOT = Job("snapshot", "snapshot staging cold", "Cut a snapshot set of staging", is_cut, writes=27, commits=155)
+DELETE = Job("delete", "delete staging", "Deleted staging", is_deleted, writes=67, commits=140)
+RESTORE = Job("restore", "restore staging", "Restored staging", is_running, writes=54, commits=125, first=(DELETE,))
 JOBS = (STOP, START, RESTART, SNAPSHOT, DELETE, RESTORE)

@@ -7,10 +7,13 @@ import pytest
 
 from tests.conftest import SEED
 from tests.faults.jobs import JOBS
-from tests.faults.table import Row, table
+from tests.faults.table import FAULT, Row, table
 
 OTHER_FAULTS = 5
 """How many of them are in the sample, beside one kill of each operation."""
+
+
+MATRIX = ("test_kills.py", "test_faults.py")
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def row(record_property: Callable[[str, object], None]) -> Row:
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """All but the sample is the matrix's only."""
-    own = [item for item in items if item.path.parent.name == "faults"]
+    own = [item for item in items if item.path.parent.name == "faults" and item.path.name in MATRIX]
     sample = sampled(own, random.Random(config.getoption(SEED)))
     for item in own:
         if item not in sample:
@@ -51,9 +54,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     stats = terminalreporter.stats
     reports = [one for kind in ("passed", "failed") for one in stats.get(kind, []) if one.when == "call"]
-    if not reports:
+    if not any(FAULT in dict(one.user_properties) for one in reports):
         return
-    terminalreporter.write_line("")
-    terminalreporter.write_line("tried · survived · lost")
-    terminalreporter.write_line(table(reports))
-    terminalreporter.write_line(f"seed {terminalreporter.config.getoption(SEED)}")
+    seed = terminalreporter.config.getoption(SEED)
+    terminalreporter.write_line(f"\ntried · survived · lost, seed {seed}\n{table(reports)}")

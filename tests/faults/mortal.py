@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import Engine, event
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 
-from bot.__main__ import run_until_told, serving_forever
+from bot.__main__ import Timing, run_until_told, serving_forever
 from bot.logs import configure_logging
 from bot.settings import load_settings
 from sandbox import Sandbox
@@ -68,14 +68,14 @@ def limit_pages(mark: Path) -> None:
             cursor.execute(f"PRAGMA max_page_count={1 if mark.exists() else 1 << 30}")
 
 
-def live(configuration: Path, environ: Mapping[str, str], last_commit: int, log: Connection) -> None:
+def live(configuration: Path, environ: Mapping[str, str], timing: Timing, last_commit: int, log: Connection) -> None:
     """What the process does; ends by SIGTERM, or after so many commits (0: never)."""
     os.dup2(log.fileno(), 2)
     configure_logging()
     commits = Commits(last_commit)
     commits.install()
     limit_pages(configuration.parent / FULL)
-    run_until_told(serving_forever(load_settings(configuration, environ), TIMING))
+    run_until_told(serving_forever(load_settings(configuration, environ), timing))
     structlog.get_logger("bot").info("commits", count=commits.count)
 
 
@@ -113,12 +113,15 @@ class Forked:
 
 
 @asynccontextmanager
-async def mortal(box: Sandbox, configuration: Path, last_commit: int = 0) -> AsyncIterator[Served]:
+async def mortal(
+    box: Sandbox, configuration: Path, *, timing: Timing = TIMING, last_commit: int = 0
+) -> AsyncIterator[Served]:
     """The bot on both sandboxes, its socket open; killed at the end if it still runs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     reading, writing = context.Pipe(duplex=False)
-    process = context.Process(target=live, args=(configuration, dict(box.environ), last_commit, writing), daemon=True)
+    told = (configuration, dict(box.environ), timing, last_commit, writing)
+    process = context.Process(target=live, args=told, daemon=True)
     process.start()
     writing.close()
     stderr = asyncio.StreamReader(limit=1 << 20)

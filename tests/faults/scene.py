@@ -29,7 +29,7 @@ FAILURES = ("FAILED", "CANCELLED")
 def patient(box: Sandbox) -> Path:
     """A configuration with deadlines that no fault of the matrix uses up."""
     path = box.write_configuration()
-    path.write_text(re.sub(r"(down|up|rolling): \d+s", r"\1: 90s", path.read_text()))
+    path.write_text(re.sub(r"(down|up|rolling): \d+s", r"\1: 300s", path.read_text()))
     return path
 
 
@@ -155,9 +155,9 @@ class Scene:
     def deeds(self) -> Counter[str]:
         return Counter(filter(None, map(deed, self.log_of_writes)))
 
-    async def has_ended(self) -> None:
+    async def has_ended(self, within: float = PATIENCE) -> None:
         """Until the database says so, whatever Slack shows."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(within):
             while self._runs():  # noqa: ASYNC110 - a file tells nobody
                 await asyncio.sleep(0.1)
 

@@ -1,9 +1,10 @@
 # Two commands matter: `make demo` and `make test`. Everything they need lands in .venv.
 PYTHON ?= python3
 WORKERS ?= 4 # test processes; much of a test is waiting
+SEED ?= $(shell date +%s)
 BIN := .venv/bin
 
-.PHONY: demo test coverage test-cluster lint bench lock clean
+.PHONY: demo test coverage test-faults test-cluster lint bench lock clean
 
 demo: .venv/ready
 	$(BIN)/tml-bot demo
@@ -14,6 +15,10 @@ test: .venv/ready
 # Takes half as long again.
 coverage: .venv/ready
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
+
+# Every fault on every operation, with the table at the end: docs/reliability.md. SEED repeats a run.
+test-faults: .venv/ready
+	$(BIN)/pytest tests/faults -m "" -n $(WORKERS) --dist worksteal --fault-seed $(SEED) $(ARGS)
 
 # On a real Kubernetes: docs/control-plane.md.
 test-cluster: .venv/ready

@@ -17,12 +17,14 @@ settings.register_profile("patient", deadline=None)  # how long an example takes
 settings.load_profile("patient")
 
 OPTION = "--control-plane"
+SEED = "--fault-seed"
 TIME_SCALE = 0.01
 """Real seconds for one of a pod's life on the real control plane."""
 REAL_ONLY = Path(__file__).parent / "cluster"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(SEED, type=int, default=1, help="of tests/faults: which are the sample, and where faults begin")
     parser.addoption(OPTION, action="store_true", help=f"on a real Kubernetes: the one in {NAMED}, else an own one")
 
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lifecycle.errors import Conflict, Gone, LeaseLost
+from lifecycle.errors import Conflict, Gone, LeaseLost, Retryable
 from lifecycle.kube import patch, paths, read
 from lifecycle.kube.answers import Json
-from lifecycle.kube.door import Door, backoff
+from lifecycle.kube.door import LONGEST_WAIT, Door, backoff
 from lifecycle.model import Ref
 from lifecycle.operation import Goal
 from lifecycle.ports import Lease
@@ -15,7 +15,7 @@ from lifecycle.volumes import Claim
 from lifecycle.workloads import Workload
 
 ATTEMPTS = 5
-"""A controller's status update between read and write makes the resourceVersion stale; it is read again."""
+"""A status update between read and write makes the resourceVersion stale, and a server may refuse: it is read again."""
 
 
 def require(lease: Lease) -> None:
@@ -62,21 +62,33 @@ def stamped_by(goal: Goal) -> Iterator[Stamped]:
 
 
 async def stamp(door: Door, namespace: str, one: Stamped, epoch: int, lease: Lease) -> None:
-    """Raises as `Stamped.is_due`. Nothing is to be done where there is no object of that name."""
-    for attempt in range(ATTEMPTS - 1):
-        try:
-            return await _stamp_once(door, namespace, one, epoch, lease)
-        except Overtaken:
-            await asyncio.sleep(backoff(attempt, door.jitter(), base=0.05))
-    return await _stamp_once(door, namespace, one, epoch, lease)
+    """Raises as `Stamped.is_due`. Nothing is to be done where there is no object of that name.
 
-
-class Overtaken(Conflict):
-    """Somebody wrote between our read and our write."""
-
-
-async def _stamp_once(door: Door, namespace: str, one: Stamped, epoch: int, lease: Lease) -> None:
+    A write that was not taken is tried again here: if one of many ended the attempt, each epoch would begin anew with
+    all of them, and with a server that refuses every third nearly none would come to its end.
+    """
     path = paths.of(one.ref, namespace)
+    for attempt in range(ATTEMPTS):
+        try:
+            await _stamp_once(door, path, one, epoch, lease)
+        except NotTaken as refused:
+            if attempt == ATTEMPTS - 1 or refused.after > LONGEST_WAIT:
+                raise refused.error from refused
+            await asyncio.sleep(max(refused.after, backoff(attempt, door.jitter(), base=0.05)))
+        else:
+            return
+
+
+class NotTaken(Exception):
+    """Somebody wrote between our read and our write, or the server did not take it: it is read and written again."""
+
+    def __init__(self, error: Conflict | Retryable) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.after = error.after or 0.0 if isinstance(error, Retryable) else 0.0
+
+
+async def _stamp_once(door: Door, path: str, one: Stamped, epoch: int, lease: Lease) -> None:
     try:
         found = await door.get(path)
     except Gone:
@@ -86,8 +98,8 @@ async def _stamp_once(door: Door, namespace: str, one: Stamped, epoch: int, leas
     require(lease)
     try:
         await door.patch(path, patch.stamp(found, epoch))
-    except Conflict as error:
-        raise Overtaken(str(error)) from error
+    except (Conflict, Retryable) as error:
+        raise NotTaken(error) from error
 
 
 async def highest(door: Door, namespace: str, one: Stamped) -> int:

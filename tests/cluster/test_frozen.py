@@ -10,10 +10,9 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +38,7 @@ from tests.cluster.ground import Ground
 from tests.cluster.kubeconfigs import write_kubeconfig
 from tests.cluster.town import CONTEXT, PATIENCE, TIMING, Box, boxed, configuration
 from tests.cluster.wire import Ends, Wire, wire
-from tests.e2e.served import Served, served
+from tests.e2e.served import Served, frozen, logged, served
 from tests.e2e.town import Town
 
 Json = dict[str, Any]
@@ -154,7 +153,7 @@ async def frozen_in_the_middle(pair: Pair, running: Served) -> None:
     await pair.box.annotate("deployments", TM, FAULT_ANNOTATION, REPAIRED)
     async with asyncio.timeout(60):
         assert {CACHE, SQL} == {object_of(await pair.wire.held.get()) for _ in range(2)}
-    await frozen(running, pair.first.folder / "tml-bot.db")
+    await frozen(running.process, pair.first.folder / "tml-bot.db")
 
 
 def object_of(request: bytes) -> str:
@@ -164,38 +163,6 @@ def object_of(request: bytes) -> str:
 
 def is_at(replicas: int) -> Callable[[Answer], bool]:
     return lambda answer: (answer.body.get("spec") or {}).get("replicas") == replicas
-
-
-async def frozen(running: Served, database: Path) -> None:
-    """Between two transactions: one that is frozen within keeps a SQLite file to itself."""
-    while True:
-        running.process.send_signal(signal.SIGSTOP)
-        while not is_stopped(running.process.pid):  # noqa: ASYNC110 - the kernel tells nobody
-            await asyncio.sleep(0)
-        if is_free(database):
-            return
-        running.process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(0.01)
-
-
-def is_stopped(pid: int) -> bool:
-    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return set(states) == {"T"}
-
-
-def is_free(database: Path) -> bool:
-    try:
-        with closing(sqlite3.connect(database, timeout=0)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
-        return False
-    return True
-
-
-async def logged(running: Served, event: str) -> None:
-    async with asyncio.timeout(60):
-        while event not in running.log:  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.05)
 
 
 async def let_arrive(pair: Pair) -> None:

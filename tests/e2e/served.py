@@ -7,11 +7,13 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from tests.e2e.town import FAST, PATIENCE
 ROOT = Path(__file__).parents[2]
 SHORT_LEASE = LeaseTiming(renew=0.3, trust=0.8, duration=1.2, retry=0.05)
 """A dead holder's Lease lasts 1.2 s instead of 15 s; the proportions are those of the real one."""
+TIMING = Timing(FAST.pace, FAST.watch_seconds, SHORT_LEASE, ping=0.5, look=0.3)
 
 WITH_TEST_TIMES = ("-m", "tests.e2e.served")
 AS_INSTALLED = ("-m", "bot", "serve", "--config")
@@ -42,6 +45,13 @@ class Served:
     serving: asyncio.Event = field(default_factory=asyncio.Event)
     health_port: int = 0
     listening: asyncio.Task[int] = field(init=False)
+
+    @property
+    def commits(self) -> int:
+        """Which a process says that counts them, when it has ended."""
+        said = [json.loads(line) for line in self.lines]
+        (count,) = (one["count"] for one in said if one["event"] == "commits")
+        return int(count)
 
     @property
     def log(self) -> str:
@@ -82,6 +92,13 @@ async def served(
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, str(configuration), cwd=ROOT, env=environment, stderr=PIPE, limit=1 << 20
     )
+    async with attended(process) as running:
+        yield running
+
+
+@asynccontextmanager
+async def attended(process: Process) -> AsyncIterator[Served]:
+    """A bot's process from when its socket is open; killed at the end if it still runs."""
     running = Served(process)
     running.listening = asyncio.create_task(running.listen())
     started = asyncio.create_task(running.serving.wait())
@@ -97,12 +114,18 @@ async def served(
         await running.ended()
 
 
-class Tripwire(list[Any]):
-    """A sandbox's record that kills a process the moment the n-th entry that fits is written, before it is answered."""
+async def logged(running: Served, event: str) -> None:
+    async with asyncio.timeout(60):
+        while event not in running.log:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.05)
 
-    def __init__(self, process: Process, fits: Callable[[Any], bool], count: int) -> None:
+
+class Nth(list[Any]):
+    """A sandbox's record that does something the moment the n-th entry that fits is written, before it is answered."""
+
+    def __init__(self, deed: Callable[[], None], fits: Callable[[Any], bool], count: int) -> None:
         super().__init__()
-        self._process = process
+        self._deed = deed
         self._fits = fits
         self._left = count
 
@@ -111,10 +134,42 @@ class Tripwire(list[Any]):
         if self._fits(entry):
             self._left -= 1
             if self._left == 0:
-                self._process.send_signal(signal.SIGKILL)
+                self._deed()
+
+
+class Tripwire(Nth):
+    """One that kills a process."""
+
+    def __init__(self, process: Process, fits: Callable[[Any], bool], count: int) -> None:
+        super().__init__(partial(process.send_signal, signal.SIGKILL), fits, count)
+
+
+async def frozen(process: Process, database: Path) -> None:
+    """Between two transactions: one that is frozen within keeps a SQLite file to itself."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        while not is_stopped(process.pid):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0)
+        if is_free(database):
+            return
+        process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.01)
+
+
+def is_stopped(pid: int) -> bool:
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
+def is_free(database: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(database, timeout=0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
     configure_logging()
-    timing = Timing(FAST.pace, FAST.watch_seconds, SHORT_LEASE, ping=0.5, look=0.3)
-    run_until_told(serving_forever(load_settings(Path(sys.argv[1]), os.environ), timing))
+    run_until_told(serving_forever(load_settings(Path(sys.argv[1]), os.environ), TIMING))

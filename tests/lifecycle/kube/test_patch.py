@@ -1,14 +1,17 @@
 """Every write, against the sandbox: what it changes, and when it changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 
-from lifecycle.errors import Conflict, Gone, Invalid, LeaseLost
+from lifecycle.errors import Conflict, Gone, Invalid, LeaseLost, Retryable
 from lifecycle.kube.cluster import KubeCluster
 from lifecycle.kube.door import Door
 from lifecycle.kube.read import EPOCH, OPERATION, REPLICAS, RESTARTED_BY
 from lifecycle.model import Action, Kind, Ref, Step
 from lifecycle.operation import Goal
 from sandbox.kubernetes import KubernetesSandbox
+from sandbox.kubernetes.faults import Fault
 from sandbox.kubernetes.resources import DEPLOYMENTS, STATEFULSETS, Object
 from sandbox.tml import PROD_NAMESPACE, prod
 from tests.lifecycle.kube.conftest import Held, cluster_at, goal_of, operation_of
@@ -122,6 +125,26 @@ async def test_a_stamp_goes_on_after_somebody_else_wrote_in_between(
         api.annotate(DEPLOYMENTS, PROD_NAMESPACE, TM.name, "other", str(epoch))
         await cluster.stamp(goal, epoch, Held())
     assert await cluster.highest_epoch(goal) == 7
+
+
+@pytest.mark.parametrize("trouble", [Fault("status", status=500, times=4), Fault("drop_after", times=4)])
+async def test_a_stamp_goes_on_where_the_server_did_not_take_it_or_its_answer_was_lost(
+    trouble: Fault, api: KubernetesSandbox, cluster: KubeCluster, goal: Goal
+) -> None:
+    """All of them in the same epoch: what is stamped stays so while the others are tried again."""
+    written = len(api.writes)
+    api.faults.add(replace(trouble, verb="patch"))
+    await cluster.stamp(goal, 2, Held())
+    assert sum(write.changed for write in api.writes[written:]) == len(goal.scope)
+    assert {annotations(api, workload.ref)[EPOCH] for workload in goal.scope} == {"2"}
+
+
+async def test_a_server_that_takes_no_stamp_at_all_is_told_of(
+    api: KubernetesSandbox, cluster: KubeCluster, goal: Goal
+) -> None:
+    api.faults.add(Fault("status", verb="patch", status=503))
+    with pytest.raises(Retryable, match="503"):
+        await cluster.stamp(goal, 2, Held())
 
 
 async def test_a_frozen_executor_changes_nothing_when_it_thaws(

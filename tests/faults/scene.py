@@ -148,9 +148,13 @@ class Scene:
         assert scaled <= steps, "nothing is scaled that was not written down"
 
     def _told_once(self, live: Message) -> str:
-        """All of the thread; nothing while a reply is there twice: of two processes the second takes its own away."""
-        replies = [words_of(one) for one in self.box.slack.thread(live.channel, live.ts) if one.ts != live.ts]
-        return "\n".join(replies) if len(replies) == len(set(replies)) else ""
+        """All of the thread; nothing while a reply is there twice: of two processes the second takes its own away.
+
+        What a reply tells of is in its metadata; two may have the same words ("1 secret removed").
+        """
+        replies = [one for one in self.box.slack.thread(live.channel, live.ts) if one.ts != live.ts]
+        told = {json.dumps(one.metadata, sort_keys=True) for one in replies}
+        return "\n".join(map(words_of, replies)) if len(replies) == len(told) else ""
 
     def deeds(self) -> Counter[str]:
         return Counter(filter(None, map(deed, self.log_of_writes)))
@@ -158,10 +162,10 @@ class Scene:
     async def has_ended(self, within: float = PATIENCE) -> None:
         """Until the database says so, whatever Slack shows."""
         async with asyncio.timeout(within):
-            while self._runs():  # noqa: ASYNC110 - a file tells nobody
+            while self.runs():  # noqa: ASYNC110 - a file tells nobody
                 await asyncio.sleep(0.1)
 
-    def _runs(self) -> bool:
+    def runs(self) -> bool:
         with closing(sqlite3.connect(self.database)) as connection:
             ((count,),) = connection.execute("SELECT count(*) FROM operations WHERE state = 'running'")
             return bool(count)
